@@ -1,0 +1,156 @@
+//! What is usual on this node: which destinations its containers have, and since when.
+//!
+//! A destination is a name where there is one (SNI, HTTP host, or a DNS answer), else an address.
+//! Rarity among siblings is what tells a heartbeat that every replica has from a beacon of one.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::BoundedMap;
+use crate::flow::Flow;
+use crate::time::Timestamp;
+
+/// `[baseline]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Destinations remembered for the node (count); the longest unused goes first.
+    pub destinations_max: usize,
+    /// Destinations remembered per container (count); the longest unused goes first.
+    pub container_destinations_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { destinations_max: 16_384, container_destinations_max: 1_024 }
+    }
+}
+
+/// A destination's identity: hash of its name, else of its address. Never of the port.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct DestinationKey(pub u64);
+
+impl DestinationKey {
+    /// Of a name.
+    pub fn of_name(name: &str) -> Self {
+        Self::hash(name)
+    }
+
+    /// Of an address.
+    pub fn of_ip(ip: IpAddr) -> Self {
+        Self::hash(ip)
+    }
+
+    /// Of the responder of a flow.
+    pub fn of_flow(flow: &Flow) -> Self {
+        match &flow.name {
+            Some(name) => Self::of_name(name),
+            None => Self::of_ip(flow.responder.ip),
+        }
+    }
+
+    fn hash(value: impl Hash) -> Self {
+        let mut hasher = foldhash::quality::FixedState::default().build_hasher();
+        value.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// How a destination was used: by one container, or by all of the node.
+#[derive(Clone, Debug)]
+pub struct DestinationUse {
+    /// First flow to it.
+    pub first_seen: Timestamp,
+    /// Latest flow to it.
+    pub last_seen: Timestamp,
+    /// Flows to it (count).
+    pub flows: u64,
+    /// The first few containers that used it, by number.
+    containers: [u32; Self::CONTAINERS],
+    containers_known: u8,
+}
+
+impl DestinationUse {
+    const CONTAINERS: usize = 8;
+
+    fn new(at: Timestamp) -> Self {
+        Self {
+            first_seen: at,
+            last_seen: at,
+            flows: 0,
+            containers: [0; Self::CONTAINERS],
+            containers_known: 0,
+        }
+    }
+
+    fn count(&mut self, at: Timestamp, container: u32) {
+        self.last_seen = at;
+        self.flows += 1;
+        let known = usize::from(self.containers_known);
+        if known < Self::CONTAINERS && !self.containers[..known].contains(&container) {
+            self.containers[known] = container;
+            self.containers_known += 1;
+        }
+    }
+
+    /// Distinct containers that used it (count); 8 means 8 or more.
+    pub const fn containers(&self) -> u8 {
+        self.containers_known
+    }
+}
+
+/// Destinations with their use, bounded.
+#[derive(Debug)]
+pub struct Destinations {
+    uses: BoundedMap<DestinationKey, DestinationUse>,
+}
+
+impl Destinations {
+    /// Room for `max` destinations (count).
+    pub fn new(max: usize) -> Self {
+        Self { uses: BoundedMap::new(max) }
+    }
+
+    /// Notes a flow of `container` to a destination.
+    pub fn count(&mut self, at: Timestamp, key: DestinationKey, container: u32) {
+        self.uses.get_or_insert_with(key, || DestinationUse::new(at)).count(at, container);
+    }
+
+    /// How it was used so far.
+    pub fn get(&self, key: DestinationKey) -> Option<&DestinationUse> {
+        self.uses.peek(&key)
+    }
+
+    /// Distinct destinations remembered (count).
+    pub fn len(&self) -> usize {
+        self.uses.len()
+    }
+
+    /// None is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.uses.is_empty()
+    }
+
+    /// Destinations forgotten to make room (count).
+    pub const fn evicted(&self) -> u64 {
+        self.uses.evicted()
+    }
+}
+
+/// What is usual on the node.
+#[derive(Debug)]
+pub struct Baseline {
+    /// Destinations of all containers together.
+    pub destinations: Destinations,
+    /// Containers with traffic so far (count).
+    pub containers: u32,
+}
+
+impl Baseline {
+    /// Nothing known.
+    pub fn new(settings: &Settings) -> Self {
+        Self { destinations: Destinations::new(settings.destinations_max), containers: 0 }
+    }
+}

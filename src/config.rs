@@ -1,0 +1,25 @@
+//! The configuration: one TOML file, one table per layer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{allow, baseline, container, decode, flow, proto};
+
+/// All settings, as meant. Every layer's table is its own `Settings`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[decode]`
+    pub decode: decode::Settings,
+    /// `[flow]`
+    pub flow: flow::Settings,
+    /// `[proto]`
+    pub proto: proto::Settings,
+    /// `[containers]`
+    pub containers: container::Settings,
+    /// `[baseline]`
+    pub baseline: baseline::Settings,
+    /// `[detect.<detector>]`: each detector's own table.
+    pub detect: toml::Table,
+    /// `[[allow]]`
+    pub allow: Vec<allow::Entry>,
+}

@@ -1,0 +1,157 @@
+//! Containers: which address belongs to which, and what is known about each.
+
+pub mod names;
+pub mod network;
+pub mod survey;
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::Destinations;
+use crate::time::Timestamp;
+
+pub use names::Names;
+pub use network::Network;
+
+/// `[containers]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Address ranges whose every address is a container (`"10.244.0.0/16"`).
+    pub pod_networks: Vec<Network>,
+    /// Address ranges of services (`"10.96.0.0/12"`): inside the cluster, never a container.
+    pub service_networks: Vec<Network>,
+    /// Addresses of nodes and gateways: inside the cluster, never a container.
+    pub node_networks: Vec<Network>,
+    /// Containers with their names: `[[containers.named]]`.
+    pub named: Vec<Named>,
+    /// Containers known at a time (count).
+    pub containers_max: usize,
+    /// Addresses with a name per container (count).
+    pub names_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pod_networks: Vec::new(),
+            service_networks: Vec::new(),
+            node_networks: Vec::new(),
+            named: Vec::new(),
+            containers_max: 1_024,
+            names_max: 1_024,
+        }
+    }
+}
+
+/// A container that the configuration names.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    /// Name for records.
+    pub name: Box<str>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Kubernetes namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Box<str>>,
+    /// Kubernetes pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Box<str>>,
+    /// Container image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Box<str>>,
+}
+
+/// How a container was found: every record says so.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Attribution {
+    /// Named by a flag or in the configuration.
+    Configured,
+    /// In a pod network that a flag or the configuration names.
+    PodNetwork,
+    /// The one address that every packet of the capture has: the capture was taken at its veth.
+    Veth,
+    /// A private address that opens flows, in the capture of a whole node.
+    Originator,
+    /// The host side's interface (live capture).
+    Interface,
+}
+
+impl Attribution {
+    /// As in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::PodNetwork => "pod_network",
+            Self::Veth => "veth",
+            Self::Originator => "originator",
+            Self::Interface => "interface",
+        }
+    }
+}
+
+/// Who a container is, for records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerIdentity {
+    /// Runtime id; in replay, its first address.
+    pub id: Box<str>,
+    /// Its name, where known.
+    pub name: Option<Box<str>>,
+    /// Its image, where known.
+    pub image: Option<Box<str>>,
+    /// Its first address (IPv4 before IPv6).
+    pub ip: IpAddr,
+    /// How it was found.
+    pub attribution: Attribution,
+    /// Its place in Kubernetes, where known.
+    pub kubernetes: Option<Box<Kubernetes>>,
+}
+
+impl ContainerIdentity {
+    /// What to call it: `shop/web-0`, else its name, else its address.
+    pub fn label(&self) -> String {
+        match (&self.kubernetes, &self.name) {
+            (Some(pod), _) => format!("{}/{}", pod.namespace, pod.pod),
+            (None, Some(name)) => name.to_string(),
+            (None, None) => self.ip.to_string(),
+        }
+    }
+}
+
+/// A container's place in Kubernetes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// Namespace.
+    pub namespace: Box<str>,
+    /// Pod name.
+    pub pod: Box<str>,
+    /// Pod UID.
+    pub pod_uid: Option<Box<str>>,
+    /// `StatefulSet/web`.
+    pub owner: Option<Box<str>>,
+}
+
+/// A container as detectors see it.
+#[derive(Debug)]
+pub struct Container {
+    /// Number in the table.
+    pub number: u32,
+    /// Who it is.
+    pub identity: ContainerIdentity,
+    /// All its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// First packet.
+    pub first_seen: Timestamp,
+    /// Last packet.
+    pub last_seen: Timestamp,
+    /// Flows opened by it, and to it (count).
+    pub flows: [u64; 2],
+    /// IP bytes that it sent, and that it received.
+    pub ip_bytes: [u64; 2],
+    /// Names of the addresses that it asked for.
+    pub names: Names,
+    /// Where it went so far.
+    pub destinations: Destinations,
+}

@@ -1,0 +1,290 @@
+//! Frames to packets.
+//!
+//! Checksums are not verified: a veth leaves them unfilled. A frame that the snap length cut decodes
+//! as far as it goes; volumes come from the IP lengths, never from the captured ones.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Endpoint, IpProtocol, Tunnel};
+use crate::time::Timestamp;
+
+/// What a frame begins with: libpcap's DLT or LINKTYPE values that vethwatch reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LinkType {
+    /// Ethernet (1).
+    Ethernet,
+    /// Linux cooked capture, version 1 (113).
+    LinuxSll,
+    /// Linux cooked capture, version 2 (276).
+    LinuxSll2,
+    /// IPv4 or IPv6 without a link header (12, 14, 101, 228, 229).
+    RawIp,
+    /// BSD loopback: address family in host byte order of the writer (0).
+    Null,
+    /// OpenBSD loopback: address family in network byte order (108).
+    Loop,
+}
+
+impl LinkType {
+    /// From the number in a capture file's header; `None` where vethwatch cannot read it.
+    pub const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Ethernet),
+            113 => Some(Self::LinuxSll),
+            276 => Some(Self::LinuxSll2),
+            12 | 14 | 101 | 228 | 229 => Some(Self::RawIp),
+            0 => Some(Self::Null),
+            108 => Some(Self::Loop),
+            _ => None,
+        }
+    }
+}
+
+/// A frame as captured.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// When it was captured.
+    pub at: Timestamp,
+    /// What it begins with.
+    pub link_type: LinkType,
+    /// Length on the wire in bytes; more than `bytes` where the snap length cut it.
+    pub wire_bytes: u32,
+    /// Captured bytes.
+    pub bytes: &'a [u8],
+}
+
+/// One IP packet, unwrapped.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// Upper protocol.
+    pub protocol: IpProtocol,
+    /// What of the upper protocol's header matters.
+    pub transport: Transport,
+    /// IP packet on the wire, header included, in bytes. Where the header's length is zero (GRO
+    /// above 64 KiB), from the frame's length.
+    pub ip_bytes: u32,
+    /// Captured payload above the transport header; ends at the IP length (Ethernet padding is no
+    /// part of it).
+    pub payload: &'a [u8],
+    /// Payload on the wire in bytes.
+    pub payload_bytes: u32,
+    /// Outermost VLAN identifier; 0 without a tag.
+    pub vlan: u16,
+    /// Innermost tunnel around this packet.
+    pub tunnel: Option<Tunnel>,
+    /// Link addresses (source, destination) of the frame, where it is Ethernet.
+    pub macs: Option<([u8; 6], [u8; 6])>,
+}
+
+impl Packet<'_> {
+    /// Where it comes from.
+    pub const fn from(&self) -> Endpoint {
+        Endpoint { ip: self.source, port: self.transport.ports().0 }
+    }
+
+    /// Where it goes.
+    pub const fn to(&self) -> Endpoint {
+        Endpoint { ip: self.destination, port: self.transport.ports().1 }
+    }
+}
+
+/// The transport header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Transport {
+    /// TCP (RFC 9293).
+    Tcp(Tcp),
+    /// UDP.
+    Udp {
+        /// Source port.
+        source: u16,
+        /// Destination port.
+        destination: u16,
+    },
+    /// ICMP or ICMPv6. The payload is what follows the 8-byte header.
+    Icmp {
+        /// Type.
+        kind: u8,
+        /// Code.
+        code: u8,
+        /// Identifier of an echo message; 0 otherwise.
+        id: u16,
+        /// Sequence number of an echo message; 0 otherwise.
+        sequence: u16,
+    },
+    /// Any other; also a header that the snap length cut away.
+    Other,
+}
+
+impl Transport {
+    const fn ports(&self) -> (u16, u16) {
+        match self {
+            Self::Tcp(tcp) => (tcp.source, tcp.destination),
+            Self::Udp { source, destination } => (*source, *destination),
+            Self::Icmp { .. } | Self::Other => (0, 0),
+        }
+    }
+}
+
+/// The parts of a TCP header that flow tracking reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Tcp {
+    /// Source port.
+    pub source: u16,
+    /// Destination port.
+    pub destination: u16,
+    /// Sequence number of the first payload byte (of the SYN, where there is one).
+    pub sequence: u32,
+    /// Acknowledgement number.
+    pub acknowledgement: u32,
+    /// The flags byte: see the constants.
+    pub flags: u8,
+    /// Window as on the wire, unscaled.
+    pub window: u16,
+}
+
+impl Tcp {
+    /// Sender is done.
+    pub const FIN: u8 = 0x01;
+    /// Opens.
+    pub const SYN: u8 = 0x02;
+    /// Aborts.
+    pub const RST: u8 = 0x04;
+    /// Push.
+    pub const PSH: u8 = 0x08;
+    /// Acknowledgement number is valid.
+    pub const ACK: u8 = 0x10;
+
+    /// All of `flags` are set.
+    pub const fn has(&self, flags: u8) -> bool {
+        self.flags & flags == flags
+    }
+}
+
+/// `[decode]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// UDP ports taken as VXLAN (IANA 4789; 8472 is Linux's and flannel's default).
+    pub vxlan_ports: Vec<u16>,
+    /// UDP ports taken as Geneve (IANA 6081).
+    pub geneve_ports: Vec<u16>,
+    /// IP packets under reassembly at a time (count).
+    pub fragments_max: usize,
+    /// Bytes held for packets under reassembly, over all of them.
+    pub fragment_bytes_max: usize,
+    /// A packet whose fragments have not all come after this is dropped (seconds; Linux: 30).
+    pub fragment_timeout_s: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            vxlan_ports: vec![4789, 8472],
+            geneve_ports: vec![6081],
+            fragments_max: 256,
+            fragment_bytes_max: 4 << 20,
+            fragment_timeout_s: 30,
+        }
+    }
+}
+
+/// Why a frame yielded no packet. Counted per variant; never logged per packet, never fatal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DecodeError {
+    /// The frame ends inside its link header.
+    NoLink,
+    /// Not IP: ARP, LLDP and the like.
+    NotIp,
+    /// The frame ends inside its IP header.
+    NoIp,
+    /// The IP header contradicts itself.
+    BadIp,
+    /// More headers inside one another than are followed.
+    TooDeep,
+    /// A fragment: kept, or dropped for its bound.
+    Fragment,
+}
+
+/// Turns frames into packets; holds the fragments that wait for their rest.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    settings: Settings,
+}
+
+impl Decoder {
+    /// A decoder with nothing held.
+    pub const fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// The packet in a frame; for tunnels, the innermost.
+    ///
+    /// # Errors
+    /// Says why there is none.
+    pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Packet<'a>, DecodeError> {
+        let _ = &self.settings;
+        let lax = match frame.link_type {
+            LinkType::Ethernet => etherparse::LaxSlicedPacket::from_ethernet(frame.bytes)
+                .map_err(|_| DecodeError::NoLink)?,
+            _ => etherparse::LaxSlicedPacket::from_ip(frame.bytes)
+                .map_err(|_| DecodeError::NoIp)?,
+        };
+        let macs = match &lax.link {
+            Some(etherparse::LinkSlice::Ethernet2(link)) => {
+                Some((link.source(), link.destination()))
+            }
+            _ => None,
+        };
+        let (source, destination, ip_bytes): (IpAddr, IpAddr, u32) = match &lax.net {
+            Some(etherparse::LaxNetSlice::Ipv4(ip)) => (
+                ip.header().source_addr().into(),
+                ip.header().destination_addr().into(),
+                u32::from(ip.header().total_len()),
+            ),
+            Some(etherparse::LaxNetSlice::Ipv6(ip)) => (
+                ip.header().source_addr().into(),
+                ip.header().destination_addr().into(),
+                u32::from(ip.header().payload_length()) + 40,
+            ),
+            _ => return Err(DecodeError::NotIp),
+        };
+        let (protocol, transport, payload) = match &lax.transport {
+            Some(etherparse::TransportSlice::Tcp(tcp)) => (
+                IpProtocol::TCP,
+                Transport::Tcp(Tcp {
+                    source: tcp.source_port(),
+                    destination: tcp.destination_port(),
+                    sequence: tcp.sequence_number(),
+                    acknowledgement: tcp.acknowledgment_number(),
+                    flags: tcp.slice()[13],
+                    window: tcp.window_size(),
+                }),
+                tcp.payload(),
+            ),
+            Some(etherparse::TransportSlice::Udp(udp)) => (
+                IpProtocol::UDP,
+                Transport::Udp { source: udp.source_port(), destination: udp.destination_port() },
+                udp.payload(),
+            ),
+            _ => return Err(DecodeError::NotIp),
+        };
+        Ok(Packet {
+            source,
+            destination,
+            protocol,
+            transport,
+            ip_bytes,
+            payload,
+            payload_bytes: payload.len() as u32,
+            vlan: 0,
+            tunnel: None,
+            macs,
+        })
+    }
+}

@@ -1,0 +1,279 @@
+//! Detectors: one file each, one row in [`DETECTORS`].
+
+use std::fmt::Display;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::Baseline;
+use crate::container::Container;
+use crate::event::{Endpoint, Event, IpProtocol, Side};
+use crate::flow::Flow;
+use crate::time::Timestamp;
+
+/// Every detector, in the order in which their findings appear for one event.
+pub const DETECTORS: &[Registration] = &[];
+
+/// How much a person should care. `Medium` and above wake or occupy someone; the rest is context.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Context only.
+    #[default]
+    Info,
+    /// Worth a look beside something else.
+    Low,
+    /// Look today.
+    Medium,
+    /// Look now.
+    High,
+    /// Act now.
+    Critical,
+}
+
+impl Severity {
+    /// As in records: `info` to `critical`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// EVE's inverted number: 1 for high and critical, 2 medium, 3 low, 4 info.
+    pub const fn eve(self) -> u8 {
+        match self {
+            Self::Critical | Self::High => 1,
+            Self::Medium => 2,
+            Self::Low => 3,
+            Self::Info => 4,
+        }
+    }
+}
+
+/// One thing that a detector can find: the static half of its alerts.
+#[derive(Debug)]
+pub struct Rule {
+    /// `shell.reverse.plaintext`: never changes its meaning.
+    pub id: &'static str,
+    /// EVE's `signature_id`; 9100000 upwards, unique.
+    pub signature_id: u32,
+    /// EVE's `rev`: grows when the rule's logic changes.
+    pub revision: u32,
+    /// MITRE ATT&CK v19 technique ids, the primary one first.
+    pub techniques: &'static [&'static str],
+    /// MITRE ATT&CK v19 tactic ids.
+    pub tactics: &'static [&'static str],
+    /// What to do, in order.
+    pub response: &'static [&'static str],
+}
+
+/// What a detector says, with all that a person needs to check it.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Which rule.
+    pub rule: &'static Rule,
+    /// What it is about (a flow, a destination): findings of one rule and subject are one alert
+    /// that opens, grows and closes.
+    pub subject: u64,
+    /// How much to care.
+    pub severity: Severity,
+    /// 0 to 100.
+    pub confidence: u8,
+    /// The other side. The container's own endpoint comes from the flow, or from its address.
+    pub peer: Endpoint,
+    /// The container's port, where one flow is meant; else 0.
+    pub own_port: u16,
+    /// Upper protocol.
+    pub protocol: IpProtocol,
+    /// [`Flow::id`], where one flow is meant.
+    pub flow_id: Option<u64>,
+    /// Community ID, where one flow is meant.
+    pub community_id: Option<String>,
+    /// The alert's title; `{container}` is replaced by the container's name:
+    /// `Reverse shell: 203.0.113.9 drives a shell in {container}`.
+    pub title: String,
+    /// One sentence that a person can check by hand, with its numbers.
+    pub why: String,
+    /// The numbers, units last in their names.
+    pub evidence: serde_json::Map<String, serde_json::Value>,
+    /// Innocent explanations that were considered, and what speaks against this finding.
+    pub against: Vec<String>,
+    /// When the behaviour began.
+    pub first_seen: Timestamp,
+    /// How big it is (bytes, connections, commands); ten times as much is an update.
+    pub magnitude: f64,
+    /// The flow's beginning was not seen.
+    pub midstream: bool,
+    /// Bytes that are missing from the flow.
+    pub gap_bytes: u64,
+}
+
+impl Finding {
+    /// A finding about one flow, from the container's side; the caller fills in the rest.
+    pub fn on_flow(rule: &'static Rule, seen: &Seen<'_>) -> Self {
+        let flow = seen.flow;
+        Self {
+            subject: flow.id,
+            peer: flow.endpoint(seen.side.other()),
+            own_port: flow.endpoint(seen.side).port,
+            protocol: flow.protocol,
+            flow_id: Some(flow.id),
+            community_id: Some(flow.community_id()),
+            first_seen: flow.opened,
+            midstream: flow.midstream,
+            gap_bytes: flow.sides[0].gap_bytes + flow.sides[1].gap_bytes,
+            ..Self::on_peer(rule, seen.flow.endpoint(seen.side.other()), flow.protocol)
+        }
+    }
+
+    /// A finding about a destination; the caller fills in the rest.
+    pub fn on_peer(rule: &'static Rule, peer: Endpoint, protocol: IpProtocol) -> Self {
+        Self {
+            rule,
+            subject: 0,
+            severity: Severity::Info,
+            confidence: 0,
+            peer,
+            own_port: 0,
+            protocol,
+            flow_id: None,
+            community_id: None,
+            title: String::new(),
+            why: String::new(),
+            evidence: serde_json::Map::new(),
+            against: Vec::new(),
+            first_seen: Timestamp::default(),
+            magnitude: 1.0,
+            midstream: false,
+            gap_bytes: 0,
+        }
+    }
+
+    /// Sets the sentence and the evidence from one value, so that they cannot disagree.
+    #[must_use]
+    pub fn explained(mut self, evidence: &(impl Display + Serialize)) -> Self {
+        self.why = evidence.to_string();
+        if let Ok(serde_json::Value::Object(map)) = serde_json::to_value(evidence) {
+            self.evidence = map;
+        }
+        self
+    }
+}
+
+/// What a detector tells the alert layer.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// There is a finding, or it has grown. May be repeated: the alert layer reports growth only.
+    Raise(Box<Finding>),
+    /// What the finding was about is over.
+    Close {
+        /// Which rule.
+        rule: &'static Rule,
+        /// [`Finding::subject`].
+        subject: u64,
+    },
+}
+
+/// One event with all that a detector may ask about it.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// Packet time.
+    pub at: Timestamp,
+    /// The side on which this container stands.
+    pub side: Side,
+    /// The flow, counters up to and including this packet.
+    pub flow: &'a Flow,
+    /// The container: its age, names, destinations.
+    pub container: &'a Container,
+    /// What is usual on this node.
+    pub node: &'a Baseline,
+}
+
+impl Seen<'_> {
+    /// The container opened the flow.
+    pub const fn outbound(&self) -> bool {
+        matches!(self.side, Side::Originator)
+    }
+
+    /// The other end.
+    pub const fn peer(&self) -> Endpoint {
+        self.flow.endpoint(self.side.other())
+    }
+
+    /// Payload from the container to the peer, and from the peer to the container (bytes).
+    pub const fn sent_received(&self) -> (u64, u64) {
+        (self.flow.payload_bytes(self.side), self.flow.payload_bytes(self.side.other()))
+    }
+}
+
+/// The running half: one instance per container, fed in packet-time order.
+pub trait Detector: Send {
+    /// Takes one event into the state.
+    fn observe(&mut self, seen: &Seen<'_>, event: &Event<'_>, verdicts: &mut Vec<Verdict>);
+
+    /// The minute that ends at `at` is complete. Called once a minute of packet time on a grid from
+    /// the epoch, for containers that had traffic in the last day.
+    fn end_minute(
+        &mut self,
+        _at: Timestamp,
+        _container: &Container,
+        _node: &Baseline,
+        _verdicts: &mut Vec<Verdict>,
+    ) {
+    }
+}
+
+/// The static half: what the table, the configuration and the manual need.
+pub trait Describe: Detector + Sized + 'static {
+    /// Names the config table `[detect.<ID>]`, the alert field and the manual page.
+    const ID: &'static str;
+    /// All that it can find.
+    const RULES: &'static [&'static Rule];
+    /// Its alerting and detection strategy document, in Markdown.
+    const ADS: &'static str;
+    /// The detector's own table.
+    type Settings: Default + DeserializeOwned + Serialize + Send + Sync + Clone + 'static;
+    /// One instance, for one container.
+    fn new(settings: &Self::Settings) -> Self;
+}
+
+/// Makes the instance for a new container.
+pub type Factory = Box<dyn Fn() -> Box<dyn Detector> + Send + Sync>;
+
+/// One row of [`DETECTORS`].
+pub struct Registration {
+    /// See [`Describe::ID`].
+    pub id: &'static str,
+    /// See [`Describe::RULES`].
+    pub rules: &'static [&'static Rule],
+    /// See [`Describe::ADS`].
+    pub ads: &'static str,
+    /// Reads the detector's own table.
+    pub configure: fn(toml::Table) -> Result<Factory, toml::de::Error>,
+    /// The defaults of the detector's own table.
+    pub defaults: fn() -> toml::Table,
+}
+
+impl Registration {
+    /// The row of a detector.
+    pub const fn of<D: Describe>() -> Self {
+        Self {
+            id: D::ID,
+            rules: D::RULES,
+            ads: D::ADS,
+            configure: configure::<D>,
+            defaults: || toml::Table::try_from(D::Settings::default()).unwrap_or_default(),
+        }
+    }
+}
+
+fn configure<D: Describe>(table: toml::Table) -> Result<Factory, toml::de::Error> {
+    let settings: D::Settings = table.try_into()?;
+    Ok(Box::new(move || Box::new(D::new(&settings))))
+}

@@ -1,0 +1,458 @@
+//! The nouns between the layers: who speaks, what was said, what a container did.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::time::Timestamp;
+
+/// An interface of the capture: a veth in live capture, a capture file's interface in replay.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LinkId(pub u32);
+
+/// One end of a flow. Says who sent a packet, and on which end a container stands.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Side {
+    /// The end that opened the flow.
+    Originator,
+    /// The end that was called.
+    Responder,
+}
+
+impl Side {
+    /// The other end.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Originator => Self::Responder,
+            Self::Responder => Self::Originator,
+        }
+    }
+
+    /// 0 for the originator, 1 for the responder: for arrays of two.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// An address and a port. The port is 0 where the protocol has none.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Endpoint {
+    /// IPv4 or IPv6; never an IPv4-mapped IPv6 address.
+    pub ip: IpAddr,
+    /// TCP or UDP port; 0 for other protocols.
+    pub port: u16,
+}
+
+/// `192.0.2.1:443`, `[2001:db8::1]:443`, and without `:0` where there is no port.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ip, self.port) {
+            (ip, 0) => write!(f, "{ip}"),
+            (IpAddr::V4(ip), port) => write!(f, "{ip}:{port}"),
+            (IpAddr::V6(ip), port) => write!(f, "[{ip}]:{port}"),
+        }
+    }
+}
+
+/// IP protocol number, with the names that EVE uses.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct IpProtocol(pub u8);
+
+impl IpProtocol {
+    /// ICMP for IPv4.
+    pub const ICMP: Self = Self(1);
+    /// TCP.
+    pub const TCP: Self = Self(6);
+    /// UDP.
+    pub const UDP: Self = Self(17);
+    /// ICMP for IPv6.
+    pub const ICMPV6: Self = Self(58);
+    /// SCTP.
+    pub const SCTP: Self = Self(132);
+}
+
+impl fmt::Display for IpProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ICMP => f.write_str("ICMP"),
+            Self::TCP => f.write_str("TCP"),
+            Self::UDP => f.write_str("UDP"),
+            Self::ICMPV6 => f.write_str("IPv6-ICMP"),
+            Self::SCTP => f.write_str("SCTP"),
+            Self(2) => f.write_str("IGMP"),
+            Self(47) => f.write_str("GRE"),
+            Self(50) => f.write_str("ESP"),
+            Self(51) => f.write_str("AH"),
+            Self(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// How a packet was wrapped on its way.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum TunnelKind {
+    /// RFC 7348.
+    Vxlan,
+    /// RFC 8926.
+    Geneve,
+    /// RFC 2784, 2890; ERSPAN and NVGRE too.
+    Gre,
+    /// IPv4 or IPv6 directly in IP (RFC 2003, 2473, 4213).
+    IpInIp,
+}
+
+/// The innermost tunnel around a packet: part of its flow's key, so that equal addresses in two
+/// overlay networks stay two flows. The outer flow is a carrier and is not counted again.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Tunnel {
+    /// Which encapsulation.
+    pub kind: TunnelKind,
+    /// VXLAN or Geneve network identifier, GRE key; 0 where there is none.
+    pub id: u32,
+    /// Outer source address.
+    pub source: IpAddr,
+    /// Outer destination address.
+    pub destination: IpAddr,
+}
+
+/// What a protocol is called and how its conversations run. One constant per file in `proto/`.
+#[derive(Debug)]
+pub struct Protocol {
+    /// Name in records, as Suricata's `app_proto` where it has one: `tls`, `http`, `ssh`.
+    pub name: &'static str,
+    /// How its conversations run, for those who judge a flow by who drives it.
+    pub manner: Manner,
+}
+
+/// How a protocol's conversations run when they are what they claim to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Manner {
+    /// The originator asks, the responder answers: HTTP/1, DNS, Redis, PostgreSQL, SMTP.
+    /// A responder that drives such a flow by its content is not possible.
+    RequestResponse,
+    /// Messages in both directions at any time: MQTT, AMQP, NATS, HTTP/2, Kafka consumers.
+    Push,
+    /// Carries anything, encrypted or wrapped: TLS, SSH, WebSocket, SOCKS.
+    Carrier,
+    /// An interactive session whose originator types: Telnet, FTP control, rlogin.
+    Interactive,
+}
+
+/// What was learnt about a flow from its content. Filled as the handshakes pass.
+#[derive(Clone, Debug, Default)]
+pub struct FlowFacts {
+    /// TLS handshake, when there was one (STARTTLS and TLS on any port included).
+    pub tls: Option<Box<TlsFacts>>,
+    /// The first HTTP/1 request, when there was one.
+    pub http: Option<Box<HttpFacts>>,
+    /// SSH banners, when they passed.
+    pub ssh: Option<Box<SshFacts>>,
+}
+
+/// A TLS handshake, as far as it was visible. TLS 1.3 hides the certificate.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFacts {
+    /// Server name from the ClientHello, lower case.
+    pub sni: Option<Box<str>>,
+    /// Application protocols that the client offers, in its order.
+    pub alpn_offered: Vec<Box<str>>,
+    /// The application protocol that the server chose (hidden in TLS 1.3).
+    pub alpn: Option<Box<str>>,
+    /// Negotiated version as on the wire: 0x0304 for TLS 1.3. 0 before the ServerHello.
+    pub version: u16,
+    /// Highest version that the client offers.
+    pub client_version: u16,
+    /// Cipher suite that the server chose. 0 before the ServerHello.
+    pub cipher: u16,
+    /// JA3 of the client: 32 hexadecimal digits (Salesforce, 2017).
+    pub ja3: Option<Box<str>>,
+    /// JA3S of the server.
+    pub ja3s: Option<Box<str>>,
+    /// JA4 of the client (FoxIO, BSD-3-Clause part).
+    pub ja4: Option<Box<str>>,
+    /// The server's own certificate, where visible.
+    pub certificate: Option<Box<Certificate>>,
+    /// The session resumed an earlier one (session id or ticket; TLS 1.3: pre-shared key chosen).
+    pub resumed: bool,
+    /// Both sides sent encrypted application data or Finished: the handshake completed.
+    pub established: bool,
+}
+
+/// The parts of an X.509 certificate that say whose it is and how it was made.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Certificate {
+    /// Subject as an RFC 4514 string, at most 256 bytes.
+    pub subject: Box<str>,
+    /// Issuer as an RFC 4514 string, at most 256 bytes.
+    pub issuer: Box<str>,
+    /// Serial number in hexadecimal.
+    pub serial: Box<str>,
+    /// Start of validity, seconds since the epoch.
+    pub not_before: i64,
+    /// End of validity, seconds since the epoch.
+    pub not_after: i64,
+    /// Subject equals issuer.
+    pub self_signed: bool,
+    /// Names it is valid for (subject alternative names), at most 16.
+    pub names: Vec<Box<str>>,
+    /// SHA-1 of the DER form in hexadecimal, as EVE's `fingerprint` without colons.
+    pub fingerprint: Box<str>,
+}
+
+/// An HTTP/1 request line and the headers that say who asks whom.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct HttpFacts {
+    /// `GET`, `POST`, …
+    pub method: Box<str>,
+    /// Request target, at most 256 bytes.
+    pub path: Box<str>,
+    /// `Host` header without port, lower case.
+    pub host: Option<Box<str>>,
+    /// `User-Agent` header, at most 256 bytes.
+    pub user_agent: Option<Box<str>>,
+    /// `Upgrade` header, lower case: `websocket`, `spdy/3.1`.
+    pub upgrade: Option<Box<str>>,
+    /// Status code of the response; 0 before it was seen.
+    pub status: u16,
+}
+
+/// The identification lines of an SSH connection (RFC 4253, section 4.2).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SshFacts {
+    /// `SSH-2.0-OpenSSH_9.2`, from the originator.
+    pub originator: Option<Box<str>>,
+    /// The same from the responder.
+    pub responder: Option<Box<str>>,
+}
+
+/// One question of a DNS message.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct DnsQuestion {
+    /// Name without the final dot, lower case; labels with odd bytes escaped as `\NNN`.
+    pub name: String,
+    /// Query type number: 1 is A.
+    pub qtype: u16,
+}
+
+/// One answer of a DNS message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DnsAnswer {
+    /// Owner name, as in [`DnsQuestion::name`].
+    pub name: String,
+    /// Record type number.
+    pub rtype: u16,
+    /// Time to live in seconds.
+    pub ttl_s: u32,
+    /// The data.
+    pub data: DnsData,
+    /// Length of the record data on the wire in bytes.
+    pub data_bytes: u16,
+}
+
+/// The data of a DNS answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DnsData {
+    /// A or AAAA.
+    Address(IpAddr),
+    /// CNAME, NS, PTR, MX's exchange, SRV's target.
+    Name(String),
+    /// Any other, in its presentation form, at most 512 bytes.
+    Text(String),
+}
+
+/// A DNS message, query or response. Lives in a buffer that the next message reuses.
+#[derive(Clone, Debug, Default)]
+pub struct DnsMessage {
+    /// Transaction id.
+    pub id: u16,
+    /// The message is a response.
+    pub response: bool,
+    /// Response code, EDNS extension included: 3 is NXDOMAIN.
+    pub rcode: u16,
+    /// The flags word as on the wire.
+    pub flags: u16,
+    /// Questions; the first is what the message is about.
+    pub questions: Vec<DnsQuestion>,
+    /// Answer section.
+    pub answers: Vec<DnsAnswer>,
+    /// Records in the authority section.
+    pub authorities: u16,
+    /// Records in the additional section, EDNS's OPT included.
+    pub additionals: u16,
+    /// Length of the message on the wire in bytes.
+    pub bytes: u32,
+    /// The message ended early (snap length or malformed); what is here was read before that.
+    pub truncated: bool,
+}
+
+/// What a protocol parser learnt just now.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact<'a> {
+    /// A DNS message, over UDP or TCP.
+    Dns {
+        /// Who sent it.
+        from: Side,
+        /// What it says.
+        message: &'a DnsMessage,
+    },
+    /// The ClientHello was read: name, fingerprint.
+    TlsClientHello(&'a TlsFacts),
+    /// The handshake is as complete as it will get: time for a record.
+    TlsHandshake(&'a TlsFacts),
+    /// An HTTP/1 request.
+    HttpRequest(&'a HttpFacts),
+    /// An HTTP/1 response's status line; the facts hold the request it answers.
+    HttpResponse(&'a HttpFacts),
+    /// An SSH banner was read.
+    Ssh(&'a SshFacts),
+}
+
+/// A run of payload of one side, ended by the other side's answer, by a silence of
+/// [`Turn::SILENCE`] or by the flow's end. Retransmissions and keep-alives are no part of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Turn {
+    /// Who spoke.
+    pub from: Side,
+    /// Payload in bytes.
+    pub bytes: u64,
+    /// Segments or datagrams with payload.
+    pub segments: u32,
+    /// First payload.
+    pub started: Timestamp,
+    /// Last payload.
+    pub ended: Timestamp,
+    /// Nanoseconds since any payload before it; `None` for the flow's first.
+    pub silence_ns: Option<u64>,
+    /// Who spoke before; `None` for the flow's first.
+    pub before: Option<Side>,
+    /// Position among the flow's turns, from 0.
+    pub number: u32,
+}
+
+impl Turn {
+    /// A pause of this many nanoseconds ends a turn (0.5 s, the OFF time of Zhang & Paxson,
+    /// "Detecting Stepping Stones", USENIX Security 2000).
+    pub const SILENCE_NS: u64 = 500_000_000;
+    /// After this many turns only those that break a silence are reported one by one.
+    pub const REPORTED_MAX: u32 = 64;
+}
+
+/// Why a flow ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FlowEnd {
+    /// Both sides closed, or one reset.
+    Closed,
+    /// Nothing more was seen for the time-out of its state.
+    Idle,
+    /// It had to make room: a bound was hit.
+    Evicted,
+    /// A new connection took its addresses and ports.
+    Reused,
+    /// The capture ended.
+    CaptureEnd,
+}
+
+/// What a detector sees of one container's traffic, in packet-time order, bounded in size.
+/// Each event comes with its flow, and with the side on which the container stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The first packet of a flow.
+    FlowOpened,
+    /// TCP: the three-way handshake completed. UDP: the first reply. Mid-stream: both sides spoke.
+    FlowEstablished,
+    /// Stream payload in order: the first [`crate::flow::Settings::content_bytes`] of each
+    /// direction, and the head of each turn that breaks a silence, however late.
+    Data {
+        /// Who sent it.
+        from: Side,
+        /// Position of the first byte in its direction, from 0; counts what was not delivered too.
+        offset: u64,
+        /// The payload; at most one segment.
+        bytes: &'a [u8],
+        /// The first bytes of a turn.
+        turn_head: bool,
+    },
+    /// A datagram's payload as sent (UDP), within the same limits as [`Event::Data`].
+    Datagram {
+        /// Who sent it.
+        from: Side,
+        /// Captured payload.
+        bytes: &'a [u8],
+        /// Payload on the wire in bytes.
+        wire_bytes: u32,
+    },
+    /// An ICMP message; `flow` holds the pair of hosts.
+    Icmp {
+        /// Who sent it.
+        from: Side,
+        /// ICMP type.
+        kind: u8,
+        /// ICMP code.
+        code: u8,
+        /// What follows the 8-byte header.
+        bytes: &'a [u8],
+    },
+    /// One side finished speaking.
+    Turn(Turn),
+    /// The flow moved this much since the last such event: every 64 KiB, every 10 s with traffic,
+    /// and at its end.
+    Volume {
+        /// Payload bytes per side since the last event, without retransmissions;
+        /// index by [`Side::index`].
+        payload_bytes: [u64; 2],
+    },
+    /// A protocol parser learnt something.
+    Fact(Fact<'a>),
+    /// The flow is over.
+    FlowClosed(FlowEnd),
+}
+
+/// A name that flows share.
+pub type Name = Arc<str>;
+
+/// Where an address lies, as seen from a container.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Zone {
+    /// Loopback.
+    Host,
+    /// 169.254.0.0/16 and fe80::/10: metadata services live here.
+    LinkLocal,
+    /// Pod, service and node networks, and other private ranges (RFC 1918, 4193, 6598).
+    Cluster,
+    /// Multicast and broadcast.
+    Group,
+    /// Anything else: the outside.
+    External,
+}
+
+impl Zone {
+    /// The zone of an address by its range alone; networks from the configuration are asked first
+    /// by the container table.
+    pub fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(v4) => {
+                let [a, b, ..] = v4.octets();
+                match (a, b) {
+                    (127, _) => Self::Host,
+                    (169, 254) => Self::LinkLocal,
+                    (10, _) | (192, 168) | (172, 16..=31) | (100, 64..=127) => Self::Cluster,
+                    (224..=239, _) => Self::Group,
+                    _ if v4.is_broadcast() || v4.is_unspecified() => Self::Group,
+                    _ => Self::External,
+                }
+            }
+            IpAddr::V6(v6) => Self::of_v6(v6),
+        }
+    }
+
+    fn of_v6(v6: Ipv6Addr) -> Self {
+        match v6.octets() {
+            [0xff, ..] => Self::Group,
+            [0xfe, second, ..] if second & 0xc0 == 0x80 => Self::LinkLocal,
+            [first, ..] if first & 0xfe == 0xfc => Self::Cluster,
+            _ if v6.is_loopback() => Self::Host,
+            _ if v6.is_unspecified() => Self::Group,
+            _ => Self::External,
+        }
+    }
+}

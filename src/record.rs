@@ -1,0 +1,148 @@
+//! What leaves the engine: records, borrowed from its state, and the trait that takes them.
+
+use crate::alert::Alert;
+use crate::container::Container;
+use crate::event::{DnsMessage, FlowEnd, Side, TlsFacts};
+use crate::flow::Flow;
+use crate::time::Timestamp;
+
+/// The kinds of records, as in EVE's `event_type`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum RecordKind {
+    /// A finding.
+    Alert,
+    /// A flow ended, or goes on.
+    Flow,
+    /// A DNS message.
+    Dns,
+    /// A TLS handshake.
+    Tls,
+    /// Counters of the run.
+    Stats,
+}
+
+/// A record.
+#[derive(Clone, Copy)]
+pub enum Record<'a> {
+    /// A finding.
+    Alert(&'a Alert),
+    /// A flow.
+    Flow {
+        /// Packet time of the record.
+        at: Timestamp,
+        /// The flow.
+        flow: &'a Flow,
+        /// Why it ended; `None` for one that goes on.
+        end: Option<FlowEnd>,
+        /// The containers on its sides.
+        containers: [Option<&'a Container>; 2],
+    },
+    /// A DNS message.
+    Dns {
+        /// Packet time.
+        at: Timestamp,
+        /// The flow that carried it.
+        flow: &'a Flow,
+        /// Who sent it.
+        from: Side,
+        /// What it says.
+        message: &'a DnsMessage,
+        /// The containers on the flow's sides.
+        containers: [Option<&'a Container>; 2],
+    },
+    /// A TLS handshake.
+    Tls {
+        /// Packet time.
+        at: Timestamp,
+        /// The flow that carried it.
+        flow: &'a Flow,
+        /// What it says.
+        tls: &'a TlsFacts,
+        /// The containers on the flow's sides.
+        containers: [Option<&'a Container>; 2],
+    },
+    /// Counters.
+    Stats {
+        /// Packet time.
+        at: Timestamp,
+        /// The counters.
+        stats: &'a Stats,
+    },
+}
+
+/// Takes records. Called on the packet path: must not block longer than a buffered write.
+pub trait Output {
+    /// Whether records of this kind are worth making.
+    fn wants(&self, kind: RecordKind) -> bool;
+
+    /// Takes one.
+    fn record(&mut self, record: &Record<'_>);
+}
+
+/// Counts since the start. Each bound that was hit is here.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Stats {
+    /// Frames in (count).
+    pub frames: u64,
+    /// Their length on the wire (bytes).
+    pub frame_bytes: u64,
+    /// First and last packet time (nanoseconds since the epoch).
+    pub first_ns: u64,
+    /// See `first_ns`.
+    pub last_ns: u64,
+    /// Frames that the snap length cut (count).
+    pub cut_frames: u64,
+    /// Frames whose time stamp lay before the latest seen (count).
+    pub out_of_order_frames: u64,
+    /// Frames that gave no packet, by reason (count).
+    pub undecoded: Undecoded,
+    /// Flows opened (count).
+    pub flows: u64,
+    /// Flows open at this moment (count).
+    pub flows_open: u64,
+    /// Flows that had to make room (count): `flow.flows_max` was hit.
+    pub flows_evicted: u64,
+    /// Payload bytes that no parser or detector saw for `flow.stream_bytes_max`.
+    pub stream_bytes_dropped: u64,
+    /// Payload that was never seen: lost by the capture (bytes).
+    pub gap_bytes: u64,
+    /// Containers known (count).
+    pub containers: u64,
+    /// Addresses that were no container because `containers.containers_max` was hit (count).
+    pub containers_refused: u64,
+    /// DNS messages (count).
+    pub dns_messages: u64,
+    /// TLS handshakes (count).
+    pub tls_handshakes: u64,
+    /// Address-to-name entries forgotten early: `containers.names_max` was hit (count).
+    pub names_evicted: u64,
+    /// Destinations forgotten early: `baseline.destinations_max` was hit (count).
+    pub destinations_evicted: u64,
+    /// Alerts by what became of them (count).
+    pub alerts: u64,
+    /// Alerts that an allow-list entry silenced (count).
+    pub alerts_allowed: u64,
+    /// Open alerts forgotten early: `alert.open_max` was hit (count).
+    pub alerts_evicted: u64,
+    /// Frames that the capture lost (count).
+    pub dropped_frames: u64,
+}
+
+/// Frames that gave no packet, by reason (count).
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct Undecoded {
+    /// Shorter than a link header.
+    pub no_link: u64,
+    /// Not IP.
+    pub not_ip: u64,
+    /// The IP header is cut or contradicts itself.
+    pub bad_ip: u64,
+    /// Too many headers inside one another.
+    pub too_deep: u64,
+    /// Fragments that waited for their rest (those that completed gave a packet).
+    pub fragments: u64,
+    /// Fragments dropped for a bound or time-out.
+    pub fragments_dropped: u64,
+    /// Link types that cannot be read.
+    pub unknown_link_type: u64,
+}
