@@ -106,6 +106,13 @@ pub enum Transport {
         /// Destination port.
         destination: u16,
     },
+    /// SCTP: the ports of its common header. The payload is its chunks.
+    Sctp {
+        /// Source port.
+        source: u16,
+        /// Destination port.
+        destination: u16,
+    },
     /// ICMP or ICMPv6. The payload is what follows the 8-byte header.
     Icmp {
         /// Type.
@@ -125,7 +132,9 @@ impl Transport {
     const fn ports(&self) -> (u16, u16) {
         match self {
             Self::Tcp(tcp) => (tcp.source, tcp.destination),
-            Self::Udp { source, destination } => (*source, *destination),
+            Self::Udp { source, destination } | Self::Sctp { source, destination } => {
+                (*source, *destination)
+            }
             Self::Icmp { .. } | Self::Other => (0, 0),
         }
     }
@@ -232,8 +241,9 @@ impl Decoder {
         let lax = match frame.link_type {
             LinkType::Ethernet => etherparse::LaxSlicedPacket::from_ethernet(frame.bytes)
                 .map_err(|_| DecodeError::NoLink)?,
-            _ => etherparse::LaxSlicedPacket::from_ip(frame.bytes)
-                .map_err(|_| DecodeError::NoIp)?,
+            _ => {
+                etherparse::LaxSlicedPacket::from_ip(frame.bytes).map_err(|_| DecodeError::NoIp)?
+            }
         };
         let macs = match &lax.link {
             Some(etherparse::LinkSlice::Ethernet2(link)) => {

@@ -1,5 +1,6 @@
 //! Flows: both directions of one conversation, who opened it, and how it went.
 
+mod community_id;
 pub mod stream;
 pub mod table;
 pub mod turns;
@@ -118,8 +119,7 @@ pub struct History {
 impl History {
     /// Notes that `letter` (upper case) came from `side`, if it has not before.
     pub fn note(&mut self, letter: u8, side: Side) {
-        let letter =
-            if side == Side::Responder { letter.to_ascii_lowercase() } else { letter };
+        let letter = if side == Side::Responder { letter.to_ascii_lowercase() } else { letter };
         for place in &mut self.letters {
             if *place == letter {
                 return;
@@ -239,19 +239,15 @@ impl Flow {
     /// Community ID, version 1 with seed 0 (Corelight's specification): equal for both directions
     /// and in all tools.
     pub fn community_id(&self) -> String {
-        community_id(self.originator, self.responder, self.protocol, self.icmp_types())
+        community_id::community_id(
+            self.originator,
+            self.responder,
+            self.protocol,
+            self.icmp_types(),
+        )
     }
 
     const fn icmp_types(&self) -> Option<(u8, u8)> {
         None
     }
-}
-
-fn community_id(
-    _a: Endpoint,
-    _b: Endpoint,
-    _protocol: IpProtocol,
-    _icmp: Option<(u8, u8)>,
-) -> String {
-    String::new()
 }
