@@ -1,38 +1,333 @@
 //! Allow-lists: alerts that someone has decided not to see, for a reason and for a time.
+//!
+//! An entry names what it allows by conditions that must all hold; it says why, who decided, and,
+//! better than not, until when. What entries silence is counted, and an entry that has expired or
+//! never matched is reported: a forgotten exception is a hole.
+
+use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use toml::value::Datetime;
 
-use crate::alert::Alert;
+use crate::alert::{Alert, AlertState};
+use crate::container::Network;
+use crate::detect::{DETECTORS, Registration};
+use crate::time::Timestamp;
 
-/// `[[allow]]`: all of its conditions must hold.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// `[[allow]]`: all of its conditions must hold, and it must have at least one.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Entry {
-    /// Why it is allowed.
+    /// Why it is allowed. Required.
     pub reason: String,
-    /// Who decided.
+    /// Who decided: a person or team that can be asked. Required.
     pub owner: String,
+    /// From this date or moment (UTC unless it has an offset; packet time) the entry is void.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Datetime>,
+    /// Condition: name of the other side, `backup.example.com`, or with all names below it
+    /// `*.example.com` (which does not include `example.com`). Case does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Condition: address or range of the other side, `203.0.113.0/24`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// Condition: port of the other side, the alert's `dest_port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Condition: the container, by name, `namespace/pod`, pod, id or address; `*` stands for any
+    /// run of characters, as in `shop/web-*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Condition: the container's Kubernetes namespace; `*` as in `container`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Condition: the detector, `exfiltration`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detector: Option<String>,
+    /// Condition: the rule, `exfil.volume`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+/// Why an entry is refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum EntryError {
+    /// No reason.
+    #[error("has no `reason`: say why this is allowed")]
+    NoReason,
+    /// No owner.
+    #[error("has no `owner`: say who decided, so that they can be asked")]
+    NoOwner,
+    /// No condition.
+    #[error(
+        "has no condition and would silence everything; give at least one of destination, \
+         network, port, container, namespace, detector, rule"
+    )]
+    NoCondition,
+    /// A condition that is the empty string.
+    #[error("`{0}` is empty")]
+    Empty(&'static str),
+    /// A destination that is neither a name nor `*.` and a name.
+    #[error(
+        "destination `{0}` is neither a name (backup.example.com) nor all names below one \
+         (*.example.com); for addresses use `network`"
+    )]
+    BadDestination(String),
+    /// Not a date.
+    #[error("expires `{0}` has no date; write it as 2027-01-01")]
+    BadExpiry(String),
+    /// No such detector.
+    #[error("detector `{given}` does not exist; there are {known}")]
+    UnknownDetector {
+        /// As written.
+        given: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// No such rule.
+    #[error("rule `{given}` does not exist; there are {known}")]
+    UnknownRule {
+        /// As written.
+        given: String,
+        /// Those that exist.
+        known: String,
+    },
+}
+
+impl Entry {
+    /// Checks that the entry is meant: it has a reason, an owner and a condition, and each of its
+    /// values can be understood.
+    ///
+    /// # Errors
+    /// The first thing that is wrong. The message does not name the entry: that is the caller's.
+    pub fn validate(&self) -> Result<(), EntryError> {
+        self.validate_against(DETECTORS)
+    }
+
+    fn validate_against(&self, detectors: &[Registration]) -> Result<(), EntryError> {
+        let blank = |text: &str| text.trim().is_empty();
+        if blank(&self.reason) {
+            return Err(EntryError::NoReason);
+        }
+        if blank(&self.owner) {
+            return Err(EntryError::NoOwner);
+        }
+        let texts = [
+            ("destination", &self.destination),
+            ("container", &self.container),
+            ("namespace", &self.namespace),
+            ("detector", &self.detector),
+            ("rule", &self.rule),
+        ];
+        if let Some((key, _)) = texts.iter().find(|(_, text)| text.as_deref().is_some_and(blank)) {
+            return Err(EntryError::Empty(key));
+        }
+        let texts_given = texts.iter().any(|(_, text)| text.is_some());
+        if !texts_given && self.network.is_none() && self.port.is_none() {
+            return Err(EntryError::NoCondition);
+        }
+        if let Some(name) = &self.destination
+            && (name.strip_prefix("*.").unwrap_or(name).contains(['*', '/', ':', ' '])
+                || name.parse::<Network>().is_ok())
+        {
+            return Err(EntryError::BadDestination(name.clone()));
+        }
+        if let Some(expires) = &self.expires
+            && moment(expires).is_none()
+        {
+            return Err(EntryError::BadExpiry(expires.to_string()));
+        }
+        let ids = || detectors.iter().map(|row| row.id);
+        let rules = || detectors.iter().flat_map(|row| row.rules).map(|rule| rule.id);
+        if let Some(given) = self.detector.clone()
+            && !ids().any(|id| id == given)
+        {
+            return Err(EntryError::UnknownDetector { given, known: listed(ids()) });
+        }
+        if let Some(given) = self.rule.clone()
+            && !rules().any(|id| id == given)
+        {
+            return Err(EntryError::UnknownRule { given, known: listed(rules()) });
+        }
+        Ok(())
+    }
+
+    /// All conditions hold. Whether the entry has expired is another question.
+    pub fn matches(&self, alert: &Alert) -> bool {
+        let finding = &alert.finding;
+        let is = |wanted: &Option<String>, test: &dyn Fn(&str) -> bool| {
+            wanted.as_deref().is_none_or(test)
+        };
+        is(&self.detector, &|id| id == alert.detector)
+            && is(&self.rule, &|id| id == finding.rule.id)
+            && self.port.is_none_or(|port| port == finding.peer.port)
+            && self.network.is_none_or(|network| network.contains(finding.peer.ip))
+            && is(&self.destination, &|pattern| {
+                finding.peer_name.as_deref().is_some_and(|name| name_matches(pattern, name))
+            })
+            && is(&self.namespace, &|pattern| {
+                let pod = alert.container.kubernetes.as_deref();
+                pod.is_some_and(|pod| glob(pattern, &pod.namespace))
+            })
+            && is(&self.container, &|pattern| container_matches(pattern, alert))
+    }
+
+    /// When the entry becomes void; `None` where it never does.
+    pub fn expiry(&self) -> Option<Timestamp> {
+        self.expires.as_ref().and_then(moment)
+    }
+
+    /// It is void at this moment of packet time.
+    pub fn expired(&self, at: Timestamp) -> bool {
+        self.expiry().is_some_and(|expiry| expiry <= at)
+    }
+}
+
+/// The conditions, as written: `detector=beacon destination=*.example.com`.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let conditions = [
+            ("detector", self.detector.clone()),
+            ("rule", self.rule.clone()),
+            ("destination", self.destination.clone()),
+            ("network", self.network.map(|network| network.to_string())),
+            ("port", self.port.map(|port| port.to_string())),
+            ("container", self.container.clone()),
+            ("namespace", self.namespace.clone()),
+        ];
+        let mut space = "";
+        for (key, value) in conditions {
+            if let Some(value) = value {
+                write!(f, "{space}{key}={value}")?;
+                space = " ";
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listed<'a>(ids: impl Iterator<Item = &'a str>) -> String {
+    ids.collect::<Vec<_>>().join(", ")
+}
+
+fn container_matches(pattern: &str, alert: &Alert) -> bool {
+    let container = &alert.container;
+    glob(pattern, &container.label())
+        || glob(pattern, &container.id)
+        || container.name.as_deref().is_some_and(|name| glob(pattern, name))
+        || container.kubernetes.as_deref().is_some_and(|pod| glob(pattern, &pod.pod))
+        || glob(pattern, &container.ip.to_string())
+}
+
+/// `*.example.com` is every name below, at any depth; anything else is that one name.
+fn name_matches(pattern: &str, name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let pattern = pattern.strip_suffix('.').unwrap_or(pattern);
+    let Some(parent) = pattern.strip_prefix('*') else {
+        return pattern.eq_ignore_ascii_case(name);
+    };
+    let (name, parent) = (name.as_bytes(), parent.as_bytes());
+    name.len() > parent.len() && name[name.len() - parent.len()..].eq_ignore_ascii_case(parent)
+}
+
+/// `*` is any run of characters. The last star alone is retried, so the work is at most the
+/// product of the two lengths.
+fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    let mut retry = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p + 1, t));
+                p += 1;
+            }
+            Some(byte) if *byte == text[t] => (p, t) = (p + 1, t + 1),
+            _ => match &mut retry {
+                Some((after_star, from)) => {
+                    *from += 1;
+                    (p, t) = (*after_star, *from);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+/// The moment that a TOML date means: its midnight in UTC, or the given time in the given offset.
+fn moment(datetime: &Datetime) -> Option<Timestamp> {
+    let date = datetime.date?;
+    let days = Timestamp::from_date(date.year, date.month, date.day);
+    let time = datetime.time.map_or(0, |time| {
+        u64::from(time.hour) * 3_600
+            + u64::from(time.minute) * 60
+            + u64::from(time.second.unwrap_or(0))
+    });
+    let offset_s = match datetime.offset {
+        Some(toml::value::Offset::Custom { minutes }) => i64::from(minutes) * 60,
+        Some(toml::value::Offset::Z) | None => 0,
+    };
+    let local = days.after(Duration::from_secs(time));
+    let shift = Duration::from_secs(offset_s.unsigned_abs());
+    Some(if offset_s > 0 { local.before(shift) } else { local.after(shift) })
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Outcome {
+    /// Findings that it silenced, alone or with others (count).
+    pub findings: u64,
+    /// Reports of these, their updates and closes included (count).
+    pub reports: u64,
+    /// Reports that it would have silenced, had it not expired (count).
+    pub expired_reports: u64,
 }
 
 /// The entries, with what each has silenced.
 #[derive(Debug, Default)]
 pub struct AllowList {
-    entries: Vec<(Entry, u64)>,
+    entries: Vec<(Entry, Outcome)>,
 }
 
 impl AllowList {
-    /// The list of a configuration.
+    /// The list of a configuration. Entries that fail [`Entry::validate`] are the caller's to
+    /// refuse.
     pub fn new(entries: &[Entry]) -> Self {
-        Self { entries: entries.iter().map(|entry| (entry.clone(), 0)).collect() }
+        Self { entries: entries.iter().map(|entry| (entry.clone(), Outcome::default())).collect() }
     }
 
-    /// Whether an entry silences this alert; counts it if so.
-    pub fn silences(&mut self, _alert: &Alert) -> bool {
-        false
+    /// Whether an entry silences this alert. Counted for every entry that does, so that one entry
+    /// does not make another look unused.
+    pub fn silences(&mut self, alert: &Alert) -> bool {
+        let mut silenced = false;
+        for (entry, outcome) in &mut self.entries {
+            if !entry.matches(alert) {
+                continue;
+            }
+            if entry.expired(alert.at) {
+                outcome.expired_reports += 1;
+                continue;
+            }
+            silenced = true;
+            outcome.reports += 1;
+            outcome.findings += u64::from(alert.state == AlertState::Open);
+        }
+        silenced
     }
 
-    /// Entries with the count of alerts that each silenced.
-    pub fn counts(&self) -> impl Iterator<Item = (&Entry, u64)> {
-        self.entries.iter().map(|(entry, count)| (entry, *count))
+    /// The entries, in the order of the configuration, with what became of each.
+    pub fn outcomes(&self) -> impl Iterator<Item = (&Entry, &Outcome)> {
+        self.entries.iter().map(|(entry, outcome)| (entry, outcome))
+    }
+
+    /// There are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::Baseline;
 use crate::container::Container;
-use crate::event::{Endpoint, Event, IpProtocol, Side};
+use crate::event::{Endpoint, Event, IpProtocol, Name, Side};
 use crate::flow::Flow;
 use crate::time::Timestamp;
 
@@ -87,6 +87,9 @@ pub struct Finding {
     pub confidence: u8,
     /// The other side. The container's own endpoint comes from the flow, or from its address.
     pub peer: Endpoint,
+    /// The name by which the container knows the other side (SNI, HTTP host, DNS answer), or the
+    /// domain that the finding is about. Allow-lists match it.
+    pub peer_name: Option<Name>,
     /// The container's port, where one flow is meant; else 0.
     pub own_port: u16,
     /// Upper protocol.
@@ -121,6 +124,7 @@ impl Finding {
         Self {
             subject: flow.id,
             peer: flow.endpoint(seen.side.other()),
+            peer_name: flow.name.clone().filter(|_| seen.outbound()),
             own_port: flow.endpoint(seen.side).port,
             protocol: flow.protocol,
             flow_id: Some(flow.id),
@@ -140,6 +144,7 @@ impl Finding {
             severity: Severity::Info,
             confidence: 0,
             peer,
+            peer_name: None,
             own_port: 0,
             protocol,
             flow_id: None,

@@ -1,8 +1,9 @@
 //! What leaves the engine: records, borrowed from its state, and the trait that takes them.
 
 use crate::alert::Alert;
+use crate::allow::AllowList;
 use crate::container::Container;
-use crate::event::{DnsMessage, FlowEnd, Side, TlsFacts};
+use crate::event::{DnsMessage, FlowEnd, LinkId, Side, TlsFacts};
 use crate::flow::Flow;
 use crate::time::Timestamp;
 
@@ -19,6 +20,22 @@ pub enum RecordKind {
     Tls,
     /// Counters of the run.
     Stats,
+}
+
+impl RecordKind {
+    /// All of them, in the order in which they are listed to people.
+    pub const ALL: [Self; 5] = [Self::Alert, Self::Flow, Self::Dns, Self::Tls, Self::Stats];
+
+    /// As in EVE's `event_type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Flow => "flow",
+            Self::Dns => "dns",
+            Self::Tls => "tls",
+            Self::Stats => "stats",
+        }
+    }
 }
 
 /// A record.
@@ -70,13 +87,62 @@ pub enum Record<'a> {
     },
 }
 
+impl Record<'_> {
+    /// Which kind it is.
+    pub const fn kind(&self) -> RecordKind {
+        match self {
+            Self::Alert(_) => RecordKind::Alert,
+            Self::Flow { .. } => RecordKind::Flow,
+            Self::Dns { .. } => RecordKind::Dns,
+            Self::Tls { .. } => RecordKind::Tls,
+            Self::Stats { .. } => RecordKind::Stats,
+        }
+    }
+}
+
+/// What is known at the end of a run.
+#[derive(Clone, Copy)]
+pub struct Summary<'a> {
+    /// Every container, by number.
+    pub containers: &'a [&'a Container],
+    /// The last counters.
+    pub stats: &'a Stats,
+    /// The allow-list, with what each entry silenced.
+    pub allow: &'a AllowList,
+}
+
 /// Takes records. Called on the packet path: must not block longer than a buffered write.
 pub trait Output {
     /// Whether records of this kind are worth making.
     fn wants(&self, kind: RecordKind) -> bool;
 
-    /// Takes one.
+    /// Takes one. Records of kinds that are not wanted may come too, and are passed over.
     fn record(&mut self, record: &Record<'_>);
+
+    /// Names an interface, before the first record that refers to it.
+    fn name_link(&mut self, _link: LinkId, _name: &str) {}
+
+    /// The run is over. Called once, after the last record; the last counters come with it, not as
+    /// a record of their own.
+    fn finish(&mut self, _summary: &Summary<'_>) {}
+}
+
+impl<O: Output + ?Sized> Output for Box<O> {
+    fn wants(&self, kind: RecordKind) -> bool {
+        (**self).wants(kind)
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        (**self).record(record);
+    }
+
+    fn name_link(&mut self, link: LinkId, name: &str) {
+        (**self).name_link(link, name);
+    }
+
+    fn finish(&mut self, summary: &Summary<'_>) {
+        (**self).finish(summary);
+    }
 }
 
 /// Counts since the start. Each bound that was hit is here.

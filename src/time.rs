@@ -16,6 +16,23 @@ impl Timestamp {
         Self(nanos)
     }
 
+    /// Midnight in UTC at the start of a day: year, month from 1, day from 1. Days before the epoch
+    /// give the epoch, days after the range its end (Howard Hinnant, "chrono-Compatible Low-Level
+    /// Date Algorithms", `days_from_civil`).
+    pub const fn from_date(year: u16, month: u8, day: u8) -> Self {
+        if year < 1970 {
+            return Self(0);
+        }
+        let (year, month, day) = (year as u64, month as u64, day as u64);
+        let year = if month <= 2 { year - 1 } else { year };
+        let (era, year_of_era) = (year / 400, year % 400);
+        let month_from_march = if month > 2 { month - 3 } else { month + 9 };
+        let day_of_year = (153 * month_from_march + 2) / 5 + day.saturating_sub(1);
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        Self(days.saturating_mul(86_400_000_000_000))
+    }
+
     /// Nanoseconds since the epoch.
     pub const fn nanos(self) -> u64 {
         self.0
@@ -94,6 +111,20 @@ mod tests {
             (u64::MAX, "2554-07-21T23:34:33.709551Z"),
         ] {
             assert_eq!(Timestamp::from_nanos(nanos).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn dates_become_their_midnight() {
+        for ((year, month, day), text) in [
+            ((1970, 1, 1), "1970-01-01T00:00:00.000000Z"),
+            ((1969, 12, 31), "1970-01-01T00:00:00.000000Z"),
+            ((2000, 2, 29), "2000-02-29T00:00:00.000000Z"),
+            ((2027, 1, 1), "2027-01-01T00:00:00.000000Z"),
+            ((2100, 3, 1), "2100-03-01T00:00:00.000000Z"),
+            ((9999, 12, 31), "2554-07-21T23:34:33.709551Z"),
+        ] {
+            assert_eq!(Timestamp::from_date(year, month, day).to_string(), text);
         }
     }
 }
