@@ -112,7 +112,10 @@ mod tests {
         map.get_mut("a");
         assert_eq!(map.insert("c", 3), Some(("b", 2)));
         *map.get_or_insert_with("d", || 4) += 1;
-        assert_eq!((map.len(), map.evicted(), map.peek("a"), map.peek("d")), (2, 2, None, Some(&5)));
+        assert_eq!(
+            (map.len(), map.evicted(), map.peek("a"), map.peek("d")),
+            (2, 2, None, Some(&5))
+        );
         assert_eq!(map.insert("d", 6), None);
         assert_eq!(map.evicted(), 2);
     }

@@ -116,7 +116,7 @@ pub struct Tunnel {
 }
 
 /// What a protocol is called and how its conversations run. One constant per file in `proto/`.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub struct Protocol {
     /// Name in records, as Suricata's `app_proto` where it has one: `tls`, `http`, `ssh`.
     pub name: &'static str,

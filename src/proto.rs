@@ -1,5 +1,17 @@
 //! Bytes to facts: which protocol a flow speaks, by its first bytes and never by its port alone,
 //! and what its handshake says. One file per protocol, one row in [`PROTOCOLS`].
+//!
+//! A protocol is claimed by structure, not by a magic word: lengths must fit, both sides are asked
+//! where that is cheap, and a parser goes on watching the exchange. A stream that turns out to be
+//! something else falls back to unknown ([`Appetite::Contradicted`]), so that a shell behind a false
+//! banner does not pass for mail.
+
+pub mod session;
+pub mod dns;
+pub mod ssh;
+mod text;
+
+pub use session::{Session, Verdict};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,27 +48,67 @@ pub struct Probe<'a> {
     pub port: u16,
 }
 
+impl<'a> Probe<'a> {
+    /// What the side that spoke first said.
+    pub const fn opening(&self) -> &'a [u8] {
+        self.bytes[self.first.index()]
+    }
+
+    /// What the other side said; empty before it spoke.
+    pub const fn answer(&self) -> &'a [u8] {
+        self.bytes[self.first.other().index()]
+    }
+}
+
 /// What a probe says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Match {
     /// It is.
     Yes,
-    /// It may be: more bytes would tell.
+    /// It may be: more bytes of those who have spoken would tell.
     Maybe,
+    /// It may be: the first bytes of the other side would tell.
+    Awaits,
     /// It is not.
     No,
+}
+
+impl Match {
+    /// Whether `bytes` begin with `magic`; `Maybe` where they are shorter and agree so far.
+    pub fn prefix(bytes: &[u8], magic: &[u8]) -> Self {
+        let length = bytes.len().min(magic.len());
+        match (bytes.get(..length) == magic.get(..length), length == magic.len()) {
+            (true, true) => Self::Yes,
+            (true, false) => Self::Maybe,
+            (false, _) => Self::No,
+        }
+    }
+
+    /// The result of a test that needed no more bytes.
+    pub const fn when(test: bool) -> Self {
+        if test { Self::Yes } else { Self::No }
+    }
 }
 
 /// Whether a parser wants to see more of its flow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Appetite {
-    /// Yes.
+    /// Yes, within the first [`crate::flow::Settings::content_bytes`] of each direction.
     More,
+    /// Yes, without that limit: the parser bounds itself.
+    All,
     /// It has all it will get, or cannot go on.
     Done,
     /// The rest of the stream is another protocol: probe again from here (after STARTTLS, after a
     /// proxy's CONNECT).
-    Restart,
+    Restart {
+        /// Bytes at the end of what was just passed that belong to the other protocol.
+        rest: usize,
+    },
+    /// The flow is another protocol, and the parser knows which: an upgraded WebSocket.
+    Become(&'static Protocol),
+    /// What follows contradicts the protocol that the first bytes claimed.
+    Contradicted,
 }
 
 /// Where a parser puts what it learns, and buffers that all parsers share.
@@ -65,8 +117,43 @@ pub struct Sink<'s> {
     pub fact: &'s mut dyn FnMut(Fact<'_>),
     /// Reused for each DNS message.
     pub dns: &'s mut DnsMessage,
+    /// Reused by whoever needs a buffer for the length of a call.
+    pub scratch: &'s mut Scratch,
     /// Bounds.
     pub settings: &'s Settings,
+    /// Write out the data of rare DNS record types ([`crate::event::DnsData::Text`]); else that
+    /// text is left empty. Records need it, findings do not.
+    pub dns_text: bool,
+}
+
+/// Buffers that keep their capacity from one call to the next. Hold nothing between calls.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Text in the making.
+    pub(crate) text: String,
+    /// Strings of the previous DNS message, at most [`Scratch::STRINGS_MAX`] of at most
+    /// [`Scratch::STRING_BYTES_MAX`].
+    pub(crate) strings: Vec<String>,
+}
+
+impl Scratch {
+    /// Strings kept for reuse (count).
+    pub const STRINGS_MAX: usize = 64;
+    /// Capacity of a string that is kept for reuse (bytes).
+    pub const STRING_BYTES_MAX: usize = 1_024;
+
+    /// An empty string, with capacity if one can be had.
+    pub(crate) fn take_string(&mut self) -> String {
+        self.strings.pop().unwrap_or_default()
+    }
+
+    /// Takes a string back for its capacity.
+    pub(crate) fn give_string(&mut self, mut string: String) {
+        if self.strings.len() < Self::STRINGS_MAX && string.capacity() <= Self::STRING_BYTES_MAX {
+            string.clear();
+            self.strings.push(string);
+        }
+    }
 }
 
 /// Reads one flow of one protocol.
@@ -75,7 +162,7 @@ pub trait Parser: Send {
     fn data(&mut self, from: Side, bytes: &[u8], sink: &mut Sink<'_>) -> Appetite;
 
     /// `bytes` of this side were lost. The default gives up.
-    fn gap(&mut self, _from: Side, _bytes: u64) -> Appetite {
+    fn gap(&mut self, _from: Side, _bytes: u64, _sink: &mut Sink<'_>) -> Appetite {
         Appetite::Done
     }
 
@@ -83,15 +170,46 @@ pub trait Parser: Send {
     fn close(&mut self, _sink: &mut Sink<'_>) {}
 }
 
+/// On what a protocol runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Over {
+    /// TCP.
+    Stream,
+    /// UDP.
+    Datagram,
+    /// Either, with the same first bytes.
+    Both,
+}
+
+/// How the flow of a recognised protocol is read.
+#[derive(Clone, Copy)]
+pub enum Reader {
+    /// Its name is enough.
+    None,
+    /// By a parser of its own.
+    Parser(fn() -> Box<dyn Parser>),
+    /// Each datagram by itself, without state.
+    Datagrams(fn(Side, &[u8], &mut Sink<'_>) -> Appetite),
+}
+
 /// One row of [`PROTOCOLS`].
 pub struct Registration {
     /// Name and manner.
     pub protocol: &'static Protocol,
+    /// On what it runs.
+    pub over: Over,
     /// Recognises it.
     pub probe: fn(&Probe<'_>) -> Match,
-    /// Makes its parser, where it has one.
-    pub parser: Option<fn() -> Box<dyn Parser>>,
+    /// Reads it.
+    pub reader: Reader,
 }
 
 /// Every protocol, most specific first: the first that says yes has the flow.
-pub const PROTOCOLS: &[Registration] = &[];
+pub const PROTOCOLS: &[Registration] = &[
+    dns::OVER_UDP,
+    dns::OVER_MULTICAST,
+    dns::LINK_LOCAL,
+    dns::NETBIOS,
+    ssh::REGISTRATION,
+    dns::OVER_TCP,
+];

@@ -1,0 +1,60 @@
+//! Lines out of a stream, for protocols that speak in them.
+
+/// Splits one direction into lines, holding at most `N` bytes of one that is incomplete.
+#[derive(Debug, Default)]
+pub(crate) struct Lines<const N: usize> {
+    held: Vec<u8>,
+    /// The held line was handed out.
+    spent: bool,
+}
+
+/// What [`Lines::next`] found.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Line<'a> {
+    /// A line without its `\n` or `\r\n`.
+    Whole(&'a [u8]),
+    /// No line ends within the bytes there are.
+    More,
+    /// No line ends within `N` bytes.
+    TooLong,
+}
+
+impl<const N: usize> Lines<N> {
+    /// Takes the next line off `bytes`.
+    pub(crate) fn next<'s, 'b: 's>(&'s mut self, bytes: &mut &'b [u8]) -> Line<'s> {
+        if self.spent {
+            self.held.clear();
+            self.spent = false;
+        }
+        match bytes.iter().position(|byte| *byte == b'\n') {
+            Some(end) => {
+                let (line, rest) = bytes.split_at(end);
+                *bytes = &rest[1..];
+                if self.held.len() + line.len() > N {
+                    return Line::TooLong;
+                }
+                if self.held.is_empty() {
+                    return Line::Whole(trim(line));
+                }
+                self.held.extend_from_slice(line);
+                self.spent = true;
+                Line::Whole(trim(&self.held))
+            }
+            None if self.held.len() + bytes.len() > N => Line::TooLong,
+            None => {
+                self.held.extend_from_slice(bytes);
+                *bytes = &[];
+                Line::More
+            }
+        }
+    }
+
+    /// What there is of the next line.
+    pub(crate) fn held(&self) -> &[u8] {
+        if self.spent { &[] } else { &self.held }
+    }
+}
+
+fn trim(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
