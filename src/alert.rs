@@ -61,4 +61,9 @@ impl Alert {
     pub const fn severity(&self) -> Severity {
         self.finding.severity
     }
+
+    /// The finding's title with the container's name in it.
+    pub fn title(&self) -> String {
+        self.finding.title.replace("{container}", &self.container.label())
+    }
 }

@@ -1,0 +1,135 @@
+//! Bytes on their way out: collected into chunks, errors kept for the end.
+
+use std::io::{self, ErrorKind, Write};
+
+/// Written at once. Large enough that the system call is no cost, small enough for the cache.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Room above a chunk for the record that fills it. Larger records grow the buffer once.
+const RECORD_BYTES: usize = 16 << 10;
+
+/// Collects bytes for a writer. After the first error nothing is written any more.
+pub(super) struct Chunks<W> {
+    writer: W,
+    bytes: Vec<u8>,
+    error: Option<io::Error>,
+    broken: bool,
+}
+
+impl<W: Write> Chunks<W> {
+    /// Nothing collected.
+    pub(super) fn new(writer: W) -> Self {
+        let bytes = Vec::with_capacity(CHUNK_BYTES + RECORD_BYTES);
+        Self { writer, bytes, error: None, broken: false }
+    }
+
+    /// Where a record is put together.
+    pub(super) const fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// A record is complete: writes if a chunk is.
+    pub(super) fn record_done(&mut self) {
+        if self.bytes.len() >= CHUNK_BYTES {
+            self.write();
+        }
+    }
+
+    /// Writes everything, through the writer's own buffer too.
+    pub(super) fn flush(&mut self) {
+        self.write();
+        if !self.broken
+            && let Err(error) = self.writer.flush()
+        {
+            self.fail(error);
+        }
+    }
+
+    /// See [`super::Sink::is_broken`].
+    pub(super) const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// See [`super::Sink::take_error`].
+    pub(super) const fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take()
+    }
+
+    /// The writer, for tests.
+    #[cfg(test)]
+    pub(super) const fn writer(&self) -> &W {
+        &self.writer
+    }
+
+    fn write(&mut self) {
+        if !self.broken
+            && let Err(error) = self.writer.write_all(&self.bytes)
+        {
+            self.fail(error);
+        }
+        self.bytes.clear();
+    }
+
+    fn fail(&mut self, error: io::Error) {
+        self.broken = true;
+        if error.kind() != ErrorKind::BrokenPipe {
+            self.error = Some(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes `room` bytes, then fails with `kind`.
+    struct Full {
+        room: usize,
+        kind: ErrorKind,
+        calls: usize,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.calls += 1;
+            if self.room == 0 {
+                return Err(self.kind.into());
+            }
+            let taken = bytes.len().min(self.room);
+            self.room -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn fails_once_and_stays_silent() {
+        for (case, kind, reported) in [
+            ("a full disk is an error", ErrorKind::StorageFull, true),
+            ("a reader that went away is none", ErrorKind::BrokenPipe, false),
+        ] {
+            let mut chunks = Chunks::new(Full { room: 100, kind, calls: 0 });
+            for _ in 0..3 {
+                chunks.buffer().resize(CHUNK_BYTES, b'x');
+                chunks.record_done();
+            }
+            chunks.flush();
+            assert!(chunks.is_broken(), "{case}");
+            assert_eq!(chunks.writer().calls, 2, "{case}: nothing is written after the error");
+            assert_eq!(chunks.take_error().map(|e| e.kind()), reported.then_some(kind), "{case}");
+            assert!(chunks.take_error().is_none(), "{case}: reported once");
+        }
+    }
+
+    #[test]
+    fn writes_whole_chunks_and_the_rest_on_demand() {
+        let mut chunks = Chunks::new(Vec::new());
+        chunks.buffer().extend_from_slice(b"a\n");
+        chunks.record_done();
+        assert!(chunks.writer().is_empty());
+        chunks.flush();
+        assert_eq!(chunks.writer(), b"a\n");
+    }
+}
