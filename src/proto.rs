@@ -8,10 +8,17 @@
 
 pub mod session;
 pub mod dns;
+pub mod http;
 pub mod ssh;
+pub mod tls;
+pub mod websocket;
 mod text;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use session::{Session, Verdict};
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +53,8 @@ pub struct Probe<'a> {
     pub first: Side,
     /// Port of the responder. A hint, never enough.
     pub port: u16,
+    /// The beginning of the flow was not seen.
+    pub midstream: bool,
 }
 
 impl<'a> Probe<'a> {
@@ -105,8 +114,13 @@ pub enum Appetite {
         /// Bytes at the end of what was just passed that belong to the other protocol.
         rest: usize,
     },
-    /// The flow is another protocol, and the parser knows which: an upgraded WebSocket.
-    Become(&'static Protocol),
+    /// The rest of the stream is this protocol: both sides agreed on it (WebSocket).
+    Upgrade {
+        /// Which.
+        to: &'static Registration,
+        /// Bytes at the end of what was just passed that belong to it.
+        rest: usize,
+    },
     /// What follows contradicts the protocol that the first bytes claimed.
     Contradicted,
 }
@@ -204,12 +218,28 @@ pub struct Registration {
     pub reader: Reader,
 }
 
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registration").field(&self.protocol.name).finish()
+    }
+}
+
+impl PartialEq for Registration {
+    fn eq(&self, other: &Self) -> bool {
+        self.protocol == other.protocol && self.over == other.over
+    }
+}
+
+impl Eq for Registration {}
+
 /// Every protocol, most specific first: the first that says yes has the flow.
 pub const PROTOCOLS: &[Registration] = &[
     dns::OVER_UDP,
     dns::OVER_MULTICAST,
     dns::LINK_LOCAL,
     dns::NETBIOS,
+    tls::REGISTRATION,
+    http::REGISTRATION,
     ssh::REGISTRATION,
     dns::OVER_TCP,
 ];

@@ -73,24 +73,33 @@ fn probe_datagram(probe: &Probe<'_>) -> Match {
     })
 }
 
+/// Longest first message of a stream (bytes). A query has some hundred; a longer length is text.
+const FIRST_BYTES_MAX: usize = 4_096;
+
 fn probe_stream(probe: &Probe<'_>) -> Match {
     let bytes = probe.opening();
-    let Some((length, rest)) = bytes.split_first_chunk() else { return Match::Maybe };
+    if bytes.first().is_some_and(|high| usize::from(*high) << 8 > FIRST_BYTES_MAX) {
+        return Match::No;
+    }
+    // Nobody answers half a message.
+    let more = if probe.answer().is_empty() { Match::Maybe } else { Match::No };
+    let Some((length, rest)) = bytes.split_first_chunk() else { return more };
     let length = usize::from(u16::from_be_bytes(*length));
-    if length < message::HEADER_BYTES {
+    if length < message::HEADER_BYTES || length > FIRST_BYTES_MAX {
         return Match::No;
     }
     if rest.len() < message::HEADER_BYTES {
-        return if message::header_may_fit(rest) { Match::Maybe } else { Match::No };
+        return if message::header_may_fit(rest) { more } else { Match::No };
     }
-    let whole = rest.get(..length);
     if !message::header_fits_length(rest, length) {
         return Match::No;
     }
-    match whole {
+    match rest.get(..length) {
         Some(whole) if probe.port == PORT => Match::when(message::question_fits(whole)),
         Some(whole) => Match::when(message::fits_exactly(whole)),
-        None => Match::Maybe,
+        // What comes first need not be held whole: a query for one name fits.
+        None if probe.port == PORT && message::question_fits(rest) => Match::Yes,
+        None => more,
     }
 }
 

@@ -47,6 +47,7 @@ pub struct Session {
     restarts: u8,
     datagrams: u8,
     all: bool,
+    midstream: bool,
 }
 
 #[derive(Default)]
@@ -80,6 +81,12 @@ enum Found {
 }
 
 impl Session {
+    /// For a flow whose beginning was not seen: protocols that can be told midway are looked for
+    /// too. Others take its bytes for a beginning, and mostly find that they are none.
+    pub fn midstream() -> Self {
+        Self { midstream: true, ..Self::default() }
+    }
+
     /// Whether bytes at this position of their direction are worth passing to [`Self::data`].
     /// `content_bytes` is [`crate::flow::Settings::content_bytes`]; a parser that bounds itself
     /// (TLS up to the end of its handshake, DNS over TCP) sees what lies beyond too.
@@ -158,12 +165,14 @@ impl Session {
     fn open(&mut self, from: Side, bytes: &[u8], stream: bool, port: u16, sink: &mut Sink<'_>) {
         let mut sides: [&[u8]; 2] = [&[]; 2];
         sides[from.index()] = bytes;
-        let probe = Probe { stream, bytes: sides, first: from, port };
+        let probe = Probe { stream, bytes: sides, first: from, port, midstream: self.midstream };
+        // What a tunnel's outside was says nothing about its inside.
+        self.verdict = Verdict::Undecided;
         let mut start = 0;
         loop {
             match search(&probe, start) {
                 Found::Row(row) => {
-                    if self.begin(row, from, bytes, stream, port, sink) {
+                    if self.begin(&PROTOCOLS[row], from, bytes, stream, port, sink) {
                         return;
                     }
                     start = row + 1;
@@ -195,14 +204,13 @@ impl Session {
     /// row may have them.
     fn begin(
         &mut self,
-        row: usize,
+        registration: &'static Registration,
         from: Side,
         bytes: &[u8],
         stream: bool,
         port: u16,
         sink: &mut Sink<'_>,
     ) -> bool {
-        let Some(registration) = PROTOCOLS.get(row) else { return false };
         let appetite = match registration.reader {
             Reader::None => Appetite::Done,
             Reader::Datagrams(read) => {
@@ -228,11 +236,17 @@ impl Session {
     /// More bytes came while probing.
     fn probe_held(&mut self, port: u16, sink: &mut Sink<'_>) {
         let Stage::Probing(held) = &self.stage else { return };
-        let probe = Probe { stream: true, bytes: held.sides(), first: held.first, port };
+        let probe = Probe {
+            stream: true,
+            bytes: held.sides(),
+            first: held.first,
+            port,
+            midstream: self.midstream,
+        };
         match search(&probe, 0) {
             Found::Row(row) => {
                 let Stage::Probing(held) = std::mem::take(&mut self.stage) else { return };
-                self.replay(row, *held, port, sink);
+                self.replay(&PROTOCOLS[row], *held, port, sink);
             }
             Found::Undecided { awaits } => {
                 if held.full(sink.settings.probe_bytes, awaits) {
@@ -244,7 +258,7 @@ impl Session {
     }
 
     /// A protocol was recognised by bytes of both sides: passes them on, the opening first.
-    fn replay(&mut self, row: usize, held: Held, port: u16, sink: &mut Sink<'_>) {
+    fn replay(&mut self, row: &'static Registration, held: Held, port: u16, sink: &mut Sink<'_>) {
         let Held { first, bytes, dropped } = held;
         let other = first.other();
         if !self.begin(row, first, &bytes[first.index()], true, port, sink) {
@@ -274,9 +288,11 @@ impl Session {
             Appetite::More => self.all = false,
             Appetite::All => self.all = true,
             Appetite::Done => self.stage = Stage::Done,
-            Appetite::Become(protocol) => {
-                self.verdict = Verdict::Known(protocol);
-                self.stage = Stage::Done;
+            Appetite::Upgrade { to, rest } => {
+                let rest = &bytes[bytes.len() - rest.min(bytes.len())..];
+                if !self.begin(to, from, rest, stream, port, sink) {
+                    self.unknown();
+                }
             }
             Appetite::Contradicted => self.unknown(),
             Appetite::Restart { rest } => {
@@ -354,4 +370,108 @@ fn search(probe: &Probe<'_>, start: usize) -> Found {
         }
     }
     if undecided || awaits { Found::Undecided { awaits } } else { Found::Nothing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{C, S, Said, byte_by_byte, learn};
+    use super::*;
+
+    #[test]
+    fn a_session_is_small() {
+        assert!(size_of::<Session>() <= 64, "{} bytes", size_of::<Session>());
+    }
+
+    /// What a flow is, and that it is that however it is cut into segments.
+    #[test]
+    fn flows_are_named_by_what_they_say() {
+        let kexinit = b"\0\0\x01\x04\x05\x14";
+        let ssh = [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], kexinit].concat();
+        let rows: &[(&str, &str, &[Said<'_>])] = &[
+            (
+                "a request and its response",
+                "http",
+                &[
+                    (C, b"GET / HTTP/1.1\r\nHost: a.example:80\r\n\r\n"),
+                    (S, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+                    (C, b"GET /b HTTP/1.1\r\n\r\n"),
+                ],
+            ),
+            (
+                "a proxy's tunnel to something unknown",
+                "failed",
+                &[
+                    (C, b"CONNECT a.example:9 HTTP/1.1\r\n\r\n"),
+                    (S, b"HTTP/1.1 200 OK\r\n\r\n"),
+                    (S, b"id\n"),
+                    (C, b"uid=0(root) gid=0(root)\n"),
+                ],
+            ),
+            (
+                "a proxy's tunnel to ssh",
+                "ssh",
+                &[
+                    (C, b"CONNECT a.example:22 HTTP/1.1\r\n\r\n"),
+                    (S, b"HTTP/1.1 200 OK\r\n\r\n"),
+                    (S, &ssh),
+                    (C, &ssh),
+                ],
+            ),
+            (
+                "WebSocket after an upgrade",
+                "websocket",
+                &[
+                    (C, b"GET /w HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\n\r\n"),
+                    (S, b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81\x02hi"),
+                    (C, b"\x81\x82abcd\x01\x02"),
+                ],
+            ),
+            (
+                "a shell after an upgrade",
+                "failed",
+                &[
+                    (C, b"GET /w HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"),
+                    (S, b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\nid\n"),
+                    (C, b"uid=0(root)\n"),
+                ],
+            ),
+            (
+                "a shell behind a false response",
+                "failed",
+                &[(C, b"HTTP/1.1 200 OK\r\n\r\n"), (S, b"id\n")],
+            ),
+            (
+                "a shell behind a false request",
+                "failed",
+                &[(C, b"GET / HTTP/1.1\r\n\r\n"), (S, b"id\n")],
+            ),
+            (
+                "a shell in a response without end",
+                "failed",
+                &[
+                    (C, b"GET / HTTP/1.1\r\n\r\n"),
+                    (S, b"HTTP/1.1 200 OK\r\n\r\nid\n"),
+                    (C, b"uid=0(root) gid=0(root)\n"),
+                ],
+            ),
+            ("ssh", "ssh", &[(S, &ssh), (C, &ssh)]),
+            (
+                "a shell behind a false banner",
+                "failed",
+                &[(S, b"SSH-2.0-x\r\n"), (C, b"SSH-2.0-x\r\n"), (S, b"uname -a\n")],
+            ),
+            ("a shell", "failed", &[(S, b"id\n"), (C, b"uid=0(root) gid=0(root)\n")]),
+            ("its prompt", "failed", &[(C, b"$ "), (S, b"id\n")]),
+            ("a busybox prompt", "failed", &[(C, b"/ # ")]),
+            ("a bash prompt", "failed", &[(C, b"sh-5.1$ ")]),
+            ("Windows", "failed", &[(C, b"Microsoft Windows [Version 10.0.19045.2965]\r\n")]),
+            ("nothing", "-", &[]),
+        ];
+        for (case, expected, said) in rows {
+            let learnt = learn(true, 4444, said);
+            assert_eq!(learnt.app, *expected, "{case}: {:?}", learnt.facts);
+            let in_bytes = learn(true, 4444, &byte_by_byte(said));
+            assert_eq!(in_bytes, learnt, "{case}, byte by byte");
+        }
+    }
 }

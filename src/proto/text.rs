@@ -48,13 +48,22 @@ impl<const N: usize> Lines<N> {
             }
         }
     }
-
-    /// What there is of the next line.
-    pub(crate) fn held(&self) -> &[u8] {
-        if self.spent { &[] } else { &self.held }
-    }
 }
 
 fn trim(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// At most `bytes_max` bytes as text; what is no graphic ASCII and no space as `?`.
+pub(crate) fn text(bytes: &[u8], bytes_max: usize) -> Box<str> {
+    let printable = |byte: &u8| match byte {
+        b' '..0x7f => char::from(*byte),
+        _ => '?',
+    };
+    bytes.iter().take(bytes_max).map(printable).collect::<String>().into()
+}
+
+/// Whether ASCII text holds a word, which is in lower case.
+pub(crate) fn contains_ignore_case(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len().max(1)).any(|window| window.eq_ignore_ascii_case(word))
 }

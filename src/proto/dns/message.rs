@@ -27,6 +27,8 @@ pub const TEXT_BYTES_MAX: usize = 512;
 const QUESTION_BYTES_MIN: usize = 5;
 /// Shortest record: root, type, class, time to live, length (bytes).
 const RECORD_BYTES_MIN: usize = 11;
+/// Records of a response that may lie behind its end (count): see [`header_fits_length`].
+const RECORDS_CUT_MAX: usize = 64;
 
 const TYPE_OPT: u16 = 41;
 
@@ -60,10 +62,9 @@ pub(super) fn header_fits_length(bytes: &[u8], length: usize) -> bool {
     let records = usize::from(answers) + usize::from(authorities) + usize::from(additionals);
     let least = usize::from(questions) * QUESTION_BYTES_MIN;
     let response = flags & 0x8000 != 0;
-    // A response may be cut short by the snap length or by a middlebox, so that its records are
-    // missing; more than one for every two bytes is still none.
-    let fits = least + records * 2 <= length - HEADER_BYTES.min(length)
-        || (response && questions <= 1 && records <= 64);
+    // A response may have been cut, by the snap length or on its way, and its records be missing.
+    let fits = least + records * RECORD_BYTES_MIN <= length.saturating_sub(HEADER_BYTES)
+        || (response && questions <= 1 && records <= RECORDS_CUT_MAX);
     let says_something = questions > 0 || (response && (records > 0 || flags & 0xf != 0));
     opcode_fits(flags) && fits && says_something && usize::from(questions) <= QUESTIONS_MAX
 }
