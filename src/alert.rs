@@ -1,9 +1,34 @@
 //! Findings to alerts: one alert per finding, that opens, grows and closes.
 
-use crate::container::ContainerIdentity;
-use crate::detect::{Finding, Severity};
-use crate::event::Endpoint;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
+
+use crate::allow::AllowList;
+use crate::bounded::BoundedMap;
+use crate::container::{Container, ContainerIdentity};
+use crate::detect::{Finding, Rule, Severity};
+use crate::event::{Endpoint, LinkId};
 use crate::time::Timestamp;
+
+/// `[alert]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Alerts remembered so that they can grow and close (count); the longest quiet goes first.
+    pub open_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { open_max: 4_096 }
+    }
+}
+
+/// An alert is reported again when it is this many times as big.
+const GROWTH: f64 = 10.0;
 
 /// Where an alert is in its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,8 +67,8 @@ pub struct Alert {
     pub container: ContainerIdentity,
     /// The container's end.
     pub source: Endpoint,
-    /// The interface that saw it.
-    pub interface: Option<Box<str>>,
+    /// The interface that saw it first.
+    pub link: LinkId,
     /// What and why. `severity` here is the highest so far.
     pub finding: Finding,
     /// Last time the behaviour was seen.
@@ -66,4 +91,156 @@ impl Alert {
     pub fn title(&self) -> String {
         self.finding.title.replace("{container}", &self.container.label())
     }
+}
+
+/// Turns what detectors say into alerts.
+#[derive(Debug)]
+pub struct Alerts {
+    open: BoundedMap<Key, Open>,
+    allow: AllowList,
+    emitted: u64,
+    silenced: u64,
+}
+
+/// A finding's identity: container, rule, subject.
+type Key = (u32, u32, u64);
+
+#[derive(Debug)]
+struct Open {
+    alert: Alert,
+    reported_magnitude: f64,
+    silenced: bool,
+}
+
+impl Alerts {
+    /// None open.
+    pub fn new(settings: &Settings, allow: AllowList) -> Self {
+        Self { open: BoundedMap::new(settings.open_max), allow, emitted: 0, silenced: 0 }
+    }
+
+    /// Takes a finding. Returns an alert to report: the finding is new, or has grown.
+    pub fn raise(
+        &mut self,
+        at: Timestamp,
+        detector: &'static str,
+        container: &Container,
+        finding: Finding,
+    ) -> Option<&Alert> {
+        let key = (container.number, finding.rule.signature_id, finding.subject);
+        let known = self.open.peek(&key).is_some();
+        let allow = &mut self.allow;
+        let open = self.open.get_or_insert_with(key, || {
+            let alert = Alert::new(at, detector, container, finding.clone());
+            let silenced = allow.silences(&alert);
+            Open { reported_magnitude: finding.magnitude, alert, silenced }
+        });
+        if known {
+            let alert = &mut open.alert;
+            let worse = finding.severity > alert.finding.severity;
+            let grown = finding.magnitude >= open.reported_magnitude * GROWTH;
+            let severity = finding.severity.max(alert.finding.severity);
+            alert.count += 1;
+            alert.last_seen = at;
+            alert.finding = finding.titled(container);
+            alert.finding.severity = severity;
+            if !worse && !grown {
+                return None;
+            }
+            alert.at = at;
+            alert.state = AlertState::Update;
+            open.reported_magnitude = alert.finding.magnitude;
+        } else {
+            self.silenced += u64::from(open.silenced);
+        }
+        if open.silenced {
+            return None;
+        }
+        self.emitted += 1;
+        Some(&open.alert)
+    }
+
+    /// What a finding was about is over. Returns the alert's last form, if it was reported.
+    pub fn close(
+        &mut self,
+        at: Timestamp,
+        container: &Container,
+        rule: &'static Rule,
+        subject: u64,
+    ) -> Option<Alert> {
+        let open = self.open.remove(&(container.number, rule.signature_id, subject))?;
+        if open.silenced {
+            return None;
+        }
+        self.emitted += 1;
+        Some(Alert { at, state: AlertState::Close, ..open.alert })
+    }
+
+    /// The allow-list, with what each entry has silenced.
+    pub const fn allow_list(&self) -> &AllowList {
+        &self.allow
+    }
+
+    /// Alerts reported (count of records).
+    pub const fn emitted(&self) -> u64 {
+        self.emitted
+    }
+
+    /// Findings that an allow-list entry silenced (count).
+    pub const fn silenced(&self) -> u64 {
+        self.silenced
+    }
+
+    /// Open alerts forgotten to make room (count).
+    pub const fn evicted(&self) -> u64 {
+        self.open.evicted()
+    }
+}
+
+impl Alert {
+    fn new(at: Timestamp, detector: &'static str, container: &Container, finding: Finding) -> Self {
+        let source = Endpoint { ip: own_address(container, &finding), port: finding.own_port };
+        Self {
+            at,
+            uid: uid(container, &finding, source),
+            state: AlertState::Open,
+            detector,
+            container: container.identity.clone(),
+            source,
+            link: finding.link,
+            last_seen: at,
+            count: 1,
+            drop_ratio: 0.0,
+            snaplen: 0,
+            finding: finding.titled(container),
+        }
+    }
+}
+
+/// The container's address of the peer's IP version.
+fn own_address(container: &Container, finding: &Finding) -> IpAddr {
+    let same_version = |ip: &&IpAddr| ip.is_ipv6() == finding.peer.ip.is_ipv6();
+    container.addresses.iter().find(same_version).copied().unwrap_or(container.identity.ip)
+}
+
+/// A name for a finding that is the same in every run over the same packets: a hash of container,
+/// rule, both ends and the time of the first packet, as a UUID of version 8 (RFC 9562).
+fn uid(container: &Container, finding: &Finding, source: Endpoint) -> String {
+    let mut hash = Sha1::new();
+    hash.update(container.identity.id.as_bytes());
+    hash.update(finding.rule.id.as_bytes());
+    let ends = format!("|{source}|{}|{}|", finding.peer, finding.protocol);
+    hash.update(ends.as_bytes());
+    hash.update(finding.first_seen.nanos().to_be_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::with_capacity(36);
+    for (place, byte) in bytes.iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{allow, baseline, container, decode, flow, proto};
+use crate::{alert, allow, baseline, container, decode, engine, flow, proto};
 
 /// All settings, as meant. Every layer's table is its own `Settings`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// `[engine]`
+    pub engine: engine::Settings,
     /// `[decode]`
     pub decode: decode::Settings,
     /// `[flow]`
@@ -18,6 +20,8 @@ pub struct Config {
     pub containers: container::Settings,
     /// `[baseline]`
     pub baseline: baseline::Settings,
+    /// `[alert]`
+    pub alert: alert::Settings,
     /// `[detect.<detector>]`: each detector's own table.
     pub detect: toml::Table,
     /// `[[allow]]`

@@ -3,6 +3,7 @@
 pub mod names;
 pub mod network;
 pub mod survey;
+pub mod table;
 
 use std::net::IpAddr;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::Baseline;
 use crate::container::Container;
-use crate::event::{Endpoint, Event, IpProtocol, Name, Side};
+use crate::event::{Endpoint, Event, IpProtocol, LinkId, Name, Side, Zone};
 use crate::flow::Flow;
 use crate::time::Timestamp;
 
@@ -115,6 +115,8 @@ pub struct Finding {
     pub midstream: bool,
     /// Bytes that are missing from the flow.
     pub gap_bytes: u64,
+    /// The interface that saw it first.
+    pub link: LinkId,
 }
 
 impl Finding {
@@ -132,6 +134,7 @@ impl Finding {
             first_seen: flow.opened,
             midstream: flow.midstream,
             gap_bytes: flow.sides[0].gap_bytes + flow.sides[1].gap_bytes,
+            link: flow.link,
             ..Self::on_peer(rule, seen.flow.endpoint(seen.side.other()), flow.protocol)
         }
     }
@@ -157,7 +160,16 @@ impl Finding {
             magnitude: 1.0,
             midstream: false,
             gap_bytes: 0,
+            link: LinkId::default(),
         }
+    }
+
+    /// Puts the container's name into the title.
+    pub(crate) fn titled(mut self, container: &Container) -> Self {
+        if self.title.contains("{container}") {
+            self.title = self.title.replace("{container}", &container.identity.label());
+        }
+        self
     }
 
     /// Sets the sentence and the evidence from one value, so that they cannot disagree.
@@ -209,6 +221,11 @@ impl Seen<'_> {
     /// The other end.
     pub const fn peer(&self) -> Endpoint {
         self.flow.endpoint(self.side.other())
+    }
+
+    /// Where the other end lies, configured networks included.
+    pub const fn peer_zone(&self) -> Zone {
+        self.flow.zones[self.side.other().index()]
     }
 
     /// Payload from the container to the peer, and from the peer to the container (bytes).

@@ -1,10 +1,49 @@
 //! The straight line: frame, packet, flow, protocol, event, detector, alert, record.
 
+mod judge;
+mod survey;
+
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
-use crate::decode::Frame;
-use crate::event::LinkId;
-use crate::record::{Output, Stats};
+use crate::container::Container;
+use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
+use crate::event::{DnsMessage, Event, Fact, LinkId, Side};
+use crate::flow::entry::{Entry, Segment};
+use crate::flow::table::{Ended, FlowTable};
+use crate::proto::{Scratch, Session, Sink, Verdict};
+use crate::record::{Output, Record, RecordKind, Stats, Summary};
 use crate::time::Timestamp;
+use crate::{flow, proto};
+
+use judge::{Judge, better_name};
+use survey::HeldBack;
+
+/// Payload of a flow after which detectors hear of its volume (bytes).
+const VOLUME_BYTES: u64 = 65_536;
+/// Time with traffic after which they do (nanoseconds: 10 s).
+const VOLUME_NS: u64 = 10_000_000_000;
+/// Seconds in a minute, for the grid of [`crate::detect::Detector::end_minute`].
+const MINUTE_S: u64 = 60;
+
+/// `[engine]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Without configured containers: frames held back until it is clear whether the capture was
+    /// taken at one veth or on a node (count).
+    pub survey_frames: usize,
+    /// The same in bytes of frames.
+    pub survey_bytes: usize,
+    /// The same in seconds of packet time.
+    pub survey_s: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { survey_frames: 4_096, survey_bytes: 4 << 20, survey_s: 60 }
+    }
+}
 
 /// All that the engine can learn from the outside. Every variant brings its own time.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +80,27 @@ pub enum ConfigError {
 
 /// The whole analysis. Owns no socket, thread or clock.
 pub struct Engine {
+    decoder: Decoder,
+    line: Line,
+    held_back: Option<HeldBack>,
+}
+
+/// What a packet passes after it was decoded.
+struct Line {
+    flow_settings: flow::Settings,
+    flows: FlowTable<Session>,
+    protocols: Protocols,
+    judge: Judge,
+    ended: Vec<Ended<Session>>,
+    now: Timestamp,
     stats: Stats,
+}
+
+/// What protocol parsers share.
+struct Protocols {
+    settings: proto::Settings,
+    dns: DnsMessage,
+    scratch: Scratch,
 }
 
 impl Engine {
@@ -49,21 +108,445 @@ impl Engine {
     ///
     /// # Errors
     /// A detector's table has an unknown key or a value of the wrong type, or names no detector.
-    pub fn new(_config: &Config) -> Result<Self, ConfigError> {
-        Ok(Self { stats: Stats::default() })
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        let judge = Judge::new(config)?;
+        let held_back = (!judge.containers.is_configured())
+            .then(|| HeldBack::new(&config.engine, &config.decode));
+        Ok(Self {
+            decoder: Decoder::new(config.decode.clone()),
+            line: Line {
+                flow_settings: config.flow.clone(),
+                flows: FlowTable::new(&config.flow),
+                protocols: Protocols {
+                    settings: config.proto.clone(),
+                    dns: DnsMessage::default(),
+                    scratch: Scratch::default(),
+                },
+                judge,
+                ended: Vec::new(),
+                now: Timestamp::default(),
+                stats: Stats::default(),
+            },
+            held_back,
+        })
     }
 
-    /// Names an interface for records, and says how the container behind it was found.
-    pub fn name_link(&mut self, _link: LinkId, _name: &str) {}
-
     /// Takes one input and hands on what it proves. Never fails, never blocks, reads no clock.
-    pub fn handle(&mut self, _input: Input<'_>, _output: &mut dyn Output) {}
+    pub fn handle(&mut self, input: Input<'_>, output: &mut dyn Output) {
+        match input {
+            Input::Frame { link, frame } => self.frame(link, &frame, output),
+            Input::Tick { at } => {
+                if self.held_back.as_ref().is_some_and(|held| held.is_over(at)) {
+                    self.release(output);
+                }
+                if self.held_back.is_none() {
+                    self.line.advance(at, output);
+                }
+            }
+        }
+    }
 
-    /// The capture is over: closes flows, findings and counters.
-    pub fn finish(&mut self, _output: &mut dyn Output) {}
+    /// The capture is over: closes flows and findings, and gives the summary.
+    pub fn finish(&mut self, output: &mut dyn Output) {
+        if self.held_back.is_some() {
+            self.release(output);
+        }
+        self.line.finish(&self.decoder, output);
+    }
 
     /// Counts so far.
-    pub const fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&mut self) -> &Stats {
+        self.line.update_stats(&self.decoder);
+        &self.line.stats
+    }
+
+    fn frame(&mut self, link: LinkId, frame: &Frame<'_>, output: &mut dyn Output) {
+        if let Some(held) = &mut self.held_back {
+            if !held.is_over(frame.at) && held.hold(link, frame) {
+                return;
+            }
+            self.release(output);
+        }
+        self.line.frame(&mut self.decoder, link, frame, output);
+    }
+
+    /// Ends the survey and lets the frames go that were held back for it.
+    fn release(&mut self, output: &mut dyn Output) {
+        let Some(held) = self.held_back.take() else { return };
+        self.line.judge.settle(held.first(), &held.decide());
+        for (link, frame) in held.frames() {
+            self.line.frame(&mut self.decoder, link, &frame, output);
+        }
+    }
+}
+
+impl Line {
+    fn frame(
+        &mut self,
+        decoder: &mut Decoder,
+        link: LinkId,
+        frame: &Frame<'_>,
+        output: &mut dyn Output,
+    ) {
+        let stats = &mut self.stats;
+        if stats.frames == 0 {
+            stats.first_ns = frame.at.nanos();
+        }
+        stats.frames += 1;
+        stats.frame_bytes += u64::from(frame.wire_bytes);
+        stats.cut_frames += u64::from(frame.bytes.len() < frame.wire_bytes as usize);
+        stats.out_of_order_frames += u64::from(frame.at < self.now);
+        self.advance(frame.at, output);
+        match decoder.decode(frame) {
+            Ok(packet) => self.packet(link, &packet, output),
+            Err(reason) => self.stats.count_undecoded(reason),
+        }
+    }
+
+    /// Ends every second and minute before `to`, then moves there; a clock that steps back moves
+    /// nothing.
+    fn advance(&mut self, to: Timestamp, output: &mut dyn Output) {
+        if to <= self.now {
+            return;
+        }
+        self.now = to;
+        let to_second = to.nanos() / 1_000_000_000;
+        let Some(mut second) = self.flows.second() else {
+            self.flows.start_at(to_second);
+            return;
+        };
+        while second < to_second {
+            if self.flows.is_empty() {
+                // Nothing ends before the next minute does.
+                let minute = (second / MINUTE_S + 1) * MINUTE_S;
+                if minute > to_second || !self.judge.needs_minutes(seconds(minute)) {
+                    self.flows.start_at(to_second);
+                    return;
+                }
+                second = minute;
+                self.flows.start_at(second);
+            } else {
+                second += 1;
+                self.flows.end_second(&mut self.ended);
+                self.close_ended(output);
+            }
+            if second.is_multiple_of(MINUTE_S) {
+                self.judge.end_minute(seconds(second), output);
+            }
+        }
+    }
+
+    fn packet(&mut self, link: LinkId, packet: &Packet<'_>, output: &mut dyn Output) {
+        let at = self.now;
+        let tracked = self.flows.track(at, link, packet, &mut self.ended);
+        if !self.ended.is_empty() {
+            self.close_ended(output);
+        }
+        let Some(entry) = self.flows.get_mut(tracked.flow) else { return };
+        let mut work = Work {
+            at,
+            settings: &self.flow_settings,
+            protocols: &mut self.protocols,
+            judge: &mut self.judge,
+            stats: &mut self.stats,
+            output,
+        };
+        if tracked.new {
+            work.judge.attribute(at, &mut entry.flow);
+            work.deliver(entry, &Event::FlowOpened);
+        }
+        if tracked.established {
+            if work.judge.attribute_late(at, &mut entry.flow) {
+                work.deliver(entry, &Event::FlowOpened);
+            }
+            work.deliver(entry, &Event::FlowEstablished);
+        }
+        let from = tracked.from;
+        if tracked.segment.new_bytes > 0 {
+            let payload = packet.payload.get(tracked.segment.skip_bytes as usize..);
+            let stream = matches!(packet.transport, Transport::Tcp(_));
+            if let Transport::Icmp { kind, code, .. } = packet.transport {
+                let bytes = packet.payload;
+                work.deliver(entry, &Event::Icmp { from, kind, code, bytes });
+            }
+            let offset = entry.flow.payload_bytes(from) - u64::from(tracked.segment.new_bytes);
+            work.payload(entry, from, stream, offset, tracked.segment, payload.unwrap_or_default());
+        }
+        if entry.has_waiting(from) || entry.has_waiting(from.other()) {
+            let before = entry.waiting_bytes();
+            let give_up = tracked.segment.dropped_bytes > 0;
+            for side in [from, from.other()] {
+                work.waited(entry, side, give_up && side == from);
+            }
+            let after = entry.waiting_bytes();
+            self.flows.settle_waiting(before, after);
+        }
+    }
+
+    fn close_ended(&mut self, output: &mut dyn Output) {
+        let mut ended = std::mem::take(&mut self.ended);
+        for gone in ended.drain(..) {
+            self.close(gone, output);
+        }
+        self.ended = ended;
+    }
+
+    /// A flow has left the table: what was pending in it, its end, its record.
+    fn close(&mut self, ended: Ended<Session>, output: &mut dyn Output) {
+        let Ended { at, end, mut entry } = ended;
+        let entry = &mut entry;
+        let mut work = Work {
+            at,
+            settings: &self.flow_settings,
+            protocols: &mut self.protocols,
+            judge: &mut self.judge,
+            stats: &mut self.stats,
+            output,
+        };
+        for side in [Side::Originator, Side::Responder] {
+            work.waited(entry, side, true);
+        }
+        work.read(entry, Side::Originator, |session, sink| session.close(sink));
+        if let Some(turn) = entry.turns.close() {
+            work.deliver(entry, &Event::Turn(turn));
+        }
+        work.volume(entry);
+        work.deliver(entry, &Event::FlowClosed(end));
+        let flow = &entry.flow;
+        self.stats.gap_bytes += flow.sides[0].gap_bytes + flow.sides[1].gap_bytes;
+        for side in [Side::Originator, Side::Responder] {
+            let Some(number) = flow.containers[side.index()] else { continue };
+            if let Some((container, _)) = self.judge.containers.get_mut(number) {
+                container.ip_bytes[0] += flow.sides[side.index()].ip_bytes;
+                container.ip_bytes[1] += flow.sides[side.other().index()].ip_bytes;
+            }
+        }
+        if output.wants(RecordKind::Flow) {
+            let containers = self.judge.containers_of(flow);
+            output.record(&Record::Flow { at, flow, end: Some(end), containers });
+        }
+    }
+
+    fn finish(&mut self, decoder: &Decoder, output: &mut dyn Output) {
+        self.flows.end_all(self.now, &mut self.ended);
+        self.close_ended(output);
+        self.update_stats(decoder);
+        let containers: Vec<&Container> = self.judge.containers.iter().collect();
+        output.finish(&Summary {
+            containers: &containers,
+            stats: &self.stats,
+            allow: self.judge.alerts.allow_list(),
+        });
+    }
+
+    fn update_stats(&mut self, decoder: &Decoder) {
+        let stats = &mut self.stats;
+        stats.last_ns = self.now.nanos();
+        stats.flows = self.flows.opened();
+        stats.flows_open = self.flows.len() as u64;
+        stats.flows_evicted = self.flows.evicted();
+        stats.stream_bytes_dropped = self.flows.stream_bytes_dropped();
+        stats.containers = self.judge.containers.len() as u64;
+        stats.containers_refused = self.judge.containers.refused();
+        stats.names_evicted =
+            self.judge.containers.iter().map(|container| container.names.evicted()).sum();
+        stats.destinations_evicted = self.judge.baseline.destinations.evicted()
+            + self.judge.containers.iter().map(|c| c.destinations.evicted()).sum::<u64>();
+        stats.alerts = self.judge.alerts.emitted();
+        stats.alerts_allowed = self.judge.alerts.silenced();
+        stats.alerts_evicted = self.judge.alerts.evicted();
+        let _ = decoder; // fragment counters come with the decoder's own
+    }
+}
+
+/// Work on one flow: all of the line but the flow table.
+struct Work<'w> {
+    at: Timestamp,
+    settings: &'w flow::Settings,
+    protocols: &'w mut Protocols,
+    judge: &'w mut Judge,
+    stats: &'w mut Stats,
+    output: &'w mut dyn Output,
+}
+
+impl Work<'_> {
+    fn deliver(&mut self, entry: &Entry<Session>, event: &Event<'_>) {
+        self.judge.deliver(self.at, &entry.flow, event, self.output);
+    }
+
+    /// New payload of a side, in order.
+    fn payload(
+        &mut self,
+        entry: &mut Entry<Session>,
+        from: Side,
+        stream: bool,
+        offset: u64,
+        segment: Segment,
+        bytes: &[u8],
+    ) {
+        let (ended, turn_head) = entry.turns.speak(self.at, from, u64::from(segment.new_bytes));
+        if let Some(turn) = ended {
+            self.deliver(entry, &Event::Turn(turn));
+        }
+        let content_bytes = self.settings.content_bytes;
+        if entry.session.wants(offset, content_bytes) {
+            let port = entry.flow.responder.port;
+            let cut = u64::from(segment.new_bytes).saturating_sub(bytes.len() as u64);
+            let gap = u64::from(segment.gap_bytes);
+            self.read(entry, from, |session, sink| {
+                if gap > 0 {
+                    session.gap(from, gap, port, sink);
+                }
+                let mut verdict = session.data(from, bytes, stream, port, sink);
+                if cut > 0 && stream {
+                    verdict = session.gap(from, cut, port, sink);
+                }
+                verdict
+            });
+        }
+        if !bytes.is_empty() && (turn_head || offset < u64::from(content_bytes)) {
+            let wire_bytes = segment.new_bytes;
+            let event = if stream {
+                Event::Data { from, offset, bytes, turn_head }
+            } else {
+                Event::Datagram { from, bytes, wire_bytes }
+            };
+            self.deliver(entry, &event);
+        }
+        entry.unreported_bytes[from.index()] += u64::from(segment.new_bytes);
+        let [sent, received] = entry.unreported_bytes;
+        if sent + received >= VOLUME_BYTES
+            || self.at.nanos().saturating_sub(entry.volume_at.nanos()) >= VOLUME_NS
+        {
+            self.volume(entry);
+        }
+        let quiet_ns = self.at.nanos().saturating_sub(entry.reported_at.nanos());
+        if quiet_ns >= self.settings.active_timeout_s.saturating_mul(1_000_000_000) {
+            entry.reported_at = self.at;
+            if self.output.wants(RecordKind::Flow) {
+                let containers = self.judge.containers_of(&entry.flow);
+                let (at, flow) = (self.at, &entry.flow);
+                self.output.record(&Record::Flow { at, flow, end: None, containers });
+            }
+        }
+    }
+
+    /// Segments of a side that had waited and are due.
+    fn waited(&mut self, entry: &mut Entry<Session>, from: Side, give_up: bool) {
+        while let Some(due) = entry.next_due(self.at, from, give_up) {
+            let segment = Segment::of_due(&due);
+            let offset = entry.flow.payload_bytes(from) - u64::from(due.new_bytes);
+            self.payload(entry, from, true, offset, segment, &due.bytes);
+        }
+    }
+
+    /// Tells detectors how much moved since they last heard.
+    fn volume(&mut self, entry: &mut Entry<Session>) {
+        let payload_bytes = std::mem::take(&mut entry.unreported_bytes);
+        entry.volume_at = self.at;
+        if payload_bytes != [0; 2] {
+            self.deliver(entry, &Event::Volume { payload_bytes });
+        }
+    }
+
+    /// Lets the flow's protocol session work, and passes on what it learns.
+    fn read(
+        &mut self,
+        entry: &mut Entry<Session>,
+        from: Side,
+        step: impl FnOnce(&mut Session, &mut Sink<'_>) -> Verdict,
+    ) {
+        let Entry { flow, session, .. } = entry;
+        let Self { at, judge, stats, output, .. } = self;
+        let dns_text = output.wants(RecordKind::Dns);
+        let mut asked = false;
+        let mut fact = |fact: Fact<'_>| {
+            asked |= take_fact(*at, flow, &fact, judge, stats, *output);
+        };
+        let verdict = step(
+            session,
+            &mut Sink {
+                fact: &mut fact,
+                dns: &mut self.protocols.dns,
+                scratch: &mut self.protocols.scratch,
+                settings: &self.protocols.settings,
+                dns_text,
+            },
+        );
+        flow.app = verdict.app();
+        flow.app_unknown = verdict.is_unknown();
+        if asked && from == Side::Responder && flow.direction_inferred {
+            flow.direction_inferred = false;
+            entry.turn_around();
+        }
+    }
+}
+
+/// Notes a fact in its flow, passes it to detectors, and writes its record. Returns whether only
+/// the one who opens a conversation says such a thing.
+fn take_fact(
+    at: Timestamp,
+    flow: &mut flow::Flow,
+    fact: &Fact<'_>,
+    judge: &mut Judge,
+    stats: &mut Stats,
+    output: &mut dyn Output,
+) -> bool {
+    let mut asks = false;
+    match fact {
+        Fact::Dns { from, message } => {
+            asks = !message.response;
+            stats.dns_messages += 1;
+            judge.learn_names(at, flow, message);
+            if output.wants(RecordKind::Dns) {
+                let containers = judge.containers_of(flow);
+                output.record(&Record::Dns { at, flow, from: *from, message, containers });
+            }
+        }
+        Fact::TlsClientHello(tls) => {
+            asks = true;
+            flow.facts_mut().tls = Some(Box::new((*tls).clone()));
+            if let Some(name) = tls.sni.as_deref().and_then(|name| better_name(flow, name)) {
+                flow.name = Some(name);
+                judge.count_destination(at, flow);
+            }
+        }
+        Fact::TlsHandshake(tls) => {
+            stats.tls_handshakes += 1;
+            flow.facts_mut().tls = Some(Box::new((*tls).clone()));
+            if output.wants(RecordKind::Tls) {
+                let containers = judge.containers_of(flow);
+                output.record(&Record::Tls { at, flow, tls, containers });
+            }
+        }
+        Fact::HttpRequest(http) => {
+            asks = true;
+            flow.facts_mut().http = Some(Box::new((*http).clone()));
+            if let Some(name) = http.host.as_deref().and_then(|name| better_name(flow, name)) {
+                flow.name = Some(name);
+                judge.count_destination(at, flow);
+            }
+        }
+        Fact::HttpResponse(http) => flow.facts_mut().http = Some(Box::new((*http).clone())),
+        Fact::Ssh(ssh) => flow.facts_mut().ssh = Some(Box::new((*ssh).clone())),
+    }
+    judge.deliver(at, flow, &Event::Fact(*fact), output);
+    asks
+}
+
+const fn seconds(second: u64) -> Timestamp {
+    Timestamp::from_nanos(second.saturating_mul(1_000_000_000))
+}
+
+impl Stats {
+    const fn count_undecoded(&mut self, reason: DecodeError) {
+        let undecoded = &mut self.undecoded;
+        match reason {
+            DecodeError::NoLink => undecoded.no_link += 1,
+            DecodeError::NotIp => undecoded.not_ip += 1,
+            DecodeError::NoIp | DecodeError::BadIp => undecoded.bad_ip += 1,
+            DecodeError::TooDeep => undecoded.too_deep += 1,
+            DecodeError::Fragment => undecoded.fragments += 1,
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Flows: both directions of one conversation, who opened it, and how it went.
 
 mod community_id;
-pub mod stream;
+pub mod entry;
+mod key;
+mod stream;
 pub mod table;
 pub mod turns;
 
@@ -9,7 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Endpoint, FlowFacts, IpProtocol, LinkId, Name, Protocol, Side, Tunnel};
+use crate::event::{Endpoint, FlowFacts, IpProtocol, LinkId, Name, Protocol, Side, Tunnel, Zone};
 use crate::time::Timestamp;
 
 /// `[flow]`
@@ -74,6 +76,21 @@ pub enum State {
     DatagramReplied,
     /// ICMP.
     Icmp,
+}
+
+impl State {
+    pub(crate) const COUNT: usize = 6;
+
+    /// Which flows go first when the table is full: what a flood is made of, then what is over,
+    /// and conversations last.
+    pub(crate) const EVICTION_ORDER: [Self; Self::COUNT] = [
+        Self::Opening,
+        Self::Closed,
+        Self::Datagram,
+        Self::Icmp,
+        Self::DatagramReplied,
+        Self::Established,
+    ];
 }
 
 /// How a TCP connection went, in the words of EVE's `tcp.state`.
@@ -172,6 +189,8 @@ pub struct Flow {
     pub vlan: u16,
     /// Innermost tunnel around it.
     pub tunnel: Option<Box<Tunnel>>,
+    /// ICMP: type and code of the first message.
+    pub icmp: Option<(u8, u8)>,
     /// The interface that saw it first.
     pub link: LinkId,
     /// First packet.
@@ -200,6 +219,8 @@ pub struct Flow {
     pub name: Option<Name>,
     /// On which sides containers stand: numbers of the container table, index by [`Side::index`].
     pub containers: [Option<u32>; 2],
+    /// Where the ends lie; index by [`Side::index`].
+    pub zones: [Zone; 2],
 }
 
 impl Flow {
@@ -239,15 +260,6 @@ impl Flow {
     /// Community ID, version 1 with seed 0 (Corelight's specification): equal for both directions
     /// and in all tools.
     pub fn community_id(&self) -> String {
-        community_id::community_id(
-            self.originator,
-            self.responder,
-            self.protocol,
-            self.icmp_types(),
-        )
-    }
-
-    const fn icmp_types(&self) -> Option<(u8, u8)> {
-        None
+        community_id::community_id(self.originator, self.responder, self.protocol, self.icmp)
     }
 }

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::container::{Attribution, ContainerIdentity, Kubernetes};
 use crate::detect::{Finding, Rule, Severity};
-use crate::event::{Endpoint, IpProtocol};
+use crate::event::{Endpoint, IpProtocol, LinkId};
 
 static RULE: Rule = Rule {
     id: "exfil.volume",
@@ -51,7 +51,7 @@ fn alert(at: &str) -> Alert {
             })),
         },
         source: Endpoint { ip: ip("10.244.1.7"), port: 0 },
-        interface: None,
+        link: LinkId::default(),
         finding,
         last_seen: at,
         count: 1,

@@ -1,1 +1,231 @@
-//! TODO
+//! Where a capture was taken, from its first packets: at one container's veth, or on a whole node.
+//!
+//! Every packet at a veth has the container at one end, so its address is in all of them. On a node
+//! no address is. The rule, in order:
+//!
+//! 1. Addresses and pod networks from flags or the configuration are containers, and nothing else is.
+//! 2. An address in (nearly) all packets is the container of a veth; so is the address of the other
+//!    IP version with the same link address. Of two such addresses the private one; where both are
+//!    private or both are not, both.
+//! 3. Else the capture is of a node: a private address that opens flows and is answered is a
+//!    container. Without any private address, each address that opens flows is.
+
+use std::net::IpAddr;
+
+use crate::bounded::BoundedMap;
+use crate::decode::Packet;
+use crate::event::Zone;
+use crate::time::Timestamp;
+
+/// Share of packets that may lack the address of the veth's container: a bridge floods now and then.
+const STRANGERS_MAX: f64 = 0.02;
+/// Addresses counted during the survey.
+const ADDRESSES_MAX: usize = 4_096;
+
+/// What the first packets show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VantagePoint {
+    /// One container's veth: its addresses, the first is the one in most packets.
+    Veth(Vec<IpAddr>),
+    /// Two hosts with nothing to tell which is the container: each counts as one.
+    Pair(IpAddr, IpAddr),
+    /// A node; `private` says that it has private addresses.
+    Node {
+        /// Private addresses are there: only those are containers.
+        private: bool,
+    },
+}
+
+/// Counts addresses until the vantage point is decided.
+#[derive(Debug)]
+pub struct Survey {
+    packets: [u64; 2],
+    addresses: BoundedMap<IpAddr, Seen>,
+    order: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    packets: u64,
+    order: u32,
+    /// Link address behind which it stands, while there is but one.
+    mac: Option<[u8; 6]>,
+    mac_varies: bool,
+}
+
+impl Survey {
+    /// Nothing seen.
+    pub fn new() -> Self {
+        Self { packets: [0; 2], addresses: BoundedMap::new(ADDRESSES_MAX), order: 0 }
+    }
+
+    /// Counts a packet.
+    pub fn count(&mut self, packet: &Packet<'_>) {
+        let counts = |ip| matches!(Zone::of(ip), Zone::Cluster | Zone::External);
+        let metadata = |ip| Zone::of(ip) == Zone::LinkLocal && matches!(ip, IpAddr::V4(_));
+        let ends = [packet.source, packet.destination];
+        if !ends.iter().any(|ip| counts(*ip)) || !ends.iter().all(|ip| counts(*ip) || metadata(*ip))
+        {
+            return;
+        }
+        self.packets[usize::from(packet.source.is_ipv6())] += 1;
+        let macs = packet.macs.filter(|_| packet.tunnel.is_none());
+        for (ip, mac) in [
+            (packet.source, macs.map(|(source, _)| source)),
+            (packet.destination, macs.map(|(_, destination)| destination)),
+        ] {
+            if !counts(ip) {
+                continue;
+            }
+            let order = self.order;
+            self.order += 1;
+            let seen = self.addresses.get_or_insert_with(ip, || Seen {
+                packets: 0,
+                order,
+                mac,
+                mac_varies: false,
+            });
+            seen.packets += 1;
+            seen.mac_varies |= seen.mac != mac;
+        }
+    }
+
+    /// What the packets so far show.
+    pub fn decide(&self) -> VantagePoint {
+        let mut everywhere: [Vec<(IpAddr, Seen)>; 2] = [Vec::new(), Vec::new()];
+        for (ip, seen) in self.addresses.iter() {
+            let family = usize::from(ip.is_ipv6());
+            let missing = self.packets[family].saturating_sub(seen.packets) as f64;
+            if missing <= self.packets[family] as f64 * STRANGERS_MAX {
+                everywhere[family].push((*ip, *seen));
+            }
+        }
+        for family in &mut everywhere {
+            family.sort_by_key(|(_, seen)| (std::cmp::Reverse(seen.packets), seen.order));
+        }
+        let [v4, v6] = &everywhere;
+        let present: Vec<&Vec<_>> = [v4, v6]
+            .into_iter()
+            .zip(self.packets)
+            .filter_map(|(family, packets)| (packets > 0).then_some(family))
+            .collect();
+        if present.is_empty() || present.iter().any(|family| family.is_empty()) {
+            return self.node();
+        }
+        self.veth(v4, v6)
+    }
+
+    fn veth(&self, v4: &[(IpAddr, Seen)], v6: &[(IpAddr, Seen)]) -> VantagePoint {
+        let private = |found: &[(IpAddr, Seen)]| -> Vec<(IpAddr, Seen)> {
+            let (inside, outside): (Vec<_>, Vec<_>) =
+                found.iter().partition(|(ip, _)| Zone::of(*ip) == Zone::Cluster);
+            if inside.is_empty() { outside } else { inside }
+        };
+        let (mut v4, mut v6) = (private(v4), private(v6));
+        // The other IP version tells which of two is the container, by its link address.
+        let (v4_first, v6_first) = (v4.clone(), v6.clone());
+        for (one, other) in [(v4_first, &mut v6), (v6_first, &mut v4)] {
+            if let ([(_, sure)], [_, _, ..]) = (&one[..], &other[..])
+                && sure.mac.is_some()
+            {
+                other.retain(|(_, seen)| seen.mac == sure.mac);
+            }
+        }
+        match (&v4[..], &v6[..]) {
+            ([(one, _)], []) | ([], [(one, _)]) => VantagePoint::Veth(vec![*one]),
+            ([(one, a)], [(other, b)]) if a.mac == b.mac => VantagePoint::Veth(vec![*one, *other]),
+            ([(one, _), (other, _)], []) | ([], [(one, _), (other, _)]) => {
+                let (first, second) = (*one.min(other), *one.max(other));
+                VantagePoint::Pair(first, second)
+            }
+            _ => self.node(),
+        }
+    }
+
+    fn node(&self) -> VantagePoint {
+        let private = self.addresses.iter().any(|(ip, _)| Zone::of(*ip) == Zone::Cluster);
+        VantagePoint::Node { private }
+    }
+}
+
+impl Default for Survey {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// When the survey ends: whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct SurveyEnd {
+    /// Frames.
+    pub frames: usize,
+    /// Bytes of frames held back meanwhile.
+    pub bytes: usize,
+    /// Packet time.
+    pub until: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Transport;
+    use crate::event::IpProtocol;
+
+    const POD: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const BRIDGE: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+    fn decide(pairs: &[(&str, &str)]) -> VantagePoint {
+        let mut survey = Survey::new();
+        for (from, to) in pairs {
+            survey.count(&Packet {
+                source: from.parse().unwrap(),
+                destination: to.parse().unwrap(),
+                protocol: IpProtocol::UDP,
+                transport: Transport::Other,
+                ip_bytes: 0,
+                payload: &[],
+                payload_bytes: 0,
+                vlan: 0,
+                tunnel: None,
+                macs: Some((POD, BRIDGE)),
+            });
+        }
+        survey.decide()
+    }
+
+    fn veth(ips: &[&str]) -> VantagePoint {
+        VantagePoint::Veth(ips.iter().map(|ip| ip.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn tells_a_veth_from_a_node() {
+        let a = "10.244.1.7";
+        for (case, pairs, expected) in [
+            ("one pod, two peers", &[(a, "10.96.0.10"), (a, "203.0.113.9")][..], veth(&[a])),
+            ("one pod, one outside peer", &[(a, "203.0.113.9")], veth(&[a])),
+            (
+                "both IP versions, one link address",
+                &[(a, "10.96.0.10"), (a, "203.0.113.9"), ("fd00::7", "2001:db8::1")],
+                veth(&[a, "fd00::7"]),
+            ),
+            (
+                "nothing tells",
+                &[("10.0.0.2", "10.0.0.1")],
+                VantagePoint::Pair("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()),
+            ),
+            (
+                "several pods",
+                &[(a, "203.0.113.9"), ("10.244.1.8", "203.0.113.9"), ("10.244.1.9", "10.96.0.1")],
+                VantagePoint::Node { private: true },
+            ),
+            (
+                "metadata access does not hide the pod",
+                &[(a, "169.254.169.254"), (a, "10.96.0.10")],
+                veth(&[a]),
+            ),
+            ("nothing", &[], VantagePoint::Node { private: false }),
+        ] {
+            assert_eq!(decide(pairs), expected, "{case}");
+        }
+    }
+}

@@ -1,1 +1,479 @@
-//! TODO
+//! All flows: found by key, ended by time-out, bounded in number.
+//!
+//! Slots live in chunks, so that growth copies nothing. Time-outs are kept by a wheel of one bucket
+//! per second of packet time: a packet only writes its flow's `last`; when a bucket's second has
+//! passed, each flow in it either ends or moves to the bucket of its real deadline. So the cost per
+//! packet is constant, and flows end at the same packet time whatever ticks came between.
+//! For evictions, each [`State`] has a queue in the order of entering it.
+
+use hashbrown::HashTable;
+
+use super::entry::{Entry, Segment};
+use super::key::FlowKey;
+use super::{Settings, State};
+use crate::decode::{Packet, Tcp, Transport};
+use crate::event::{FlowEnd, LinkId, Side};
+use crate::time::Timestamp;
+
+/// Seconds around the wheel; longer time-outs are taken in several rounds.
+const WHEEL: usize = 4_096;
+/// Slots per chunk.
+const CHUNK: usize = 512;
+/// Established flows looked at for an idle one before the oldest has to go.
+const SECOND_CHANCES: u32 = 8;
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// Number of a flow's slot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FlowRef(u32);
+
+/// What a packet did to its flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracked {
+    /// Its slot.
+    pub flow: FlowRef,
+    /// Who sent the packet.
+    pub from: Side,
+    /// The packet opened it.
+    pub new: bool,
+    /// The handshake completed, or the first answer came.
+    pub established: bool,
+    /// The connection is over.
+    pub closed: bool,
+    /// What the packet brought of the stream.
+    pub segment: Segment,
+}
+
+/// A flow that left the table, and why.
+#[derive(Debug)]
+pub struct Ended<S> {
+    /// Packet time of its end.
+    pub at: Timestamp,
+    /// Why.
+    pub end: FlowEnd,
+    /// The flow.
+    pub entry: Entry<S>,
+}
+
+#[derive(Debug)]
+struct Slot<S> {
+    key: FlowKey,
+    hash: u64,
+    /// Neighbours in the wheel's bucket; `next` is the next free slot where this one is free.
+    previous: u32,
+    next: u32,
+    bucket: u16,
+    /// The queue it is in.
+    state: State,
+    queue_previous: u32,
+    queue_next: u32,
+    queued_at: Timestamp,
+    entry: Option<Entry<S>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    head: u32,
+    tail: u32,
+}
+
+/// All flows.
+#[derive(Debug)]
+pub struct FlowTable<S> {
+    settings: Settings,
+    hasher: foldhash::fast::FixedState,
+    index: HashTable<u32>,
+    chunks: Vec<Vec<Slot<S>>>,
+    free: u32,
+    wheel: Box<[u32]>,
+    /// The last second that was processed.
+    second: Option<u64>,
+    queues: [Queue; State::COUNT],
+    opened: u64,
+    evicted: u64,
+    waiting_bytes: usize,
+    stream_bytes_dropped: u64,
+}
+
+impl<S: Default> FlowTable<S> {
+    /// No flows.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            settings: settings.clone(),
+            hasher: foldhash::fast::FixedState::default(),
+            index: HashTable::new(),
+            chunks: Vec::new(),
+            free: NONE,
+            wheel: vec![NONE; WHEEL].into_boxed_slice(),
+            second: None,
+            queues: [Queue { head: NONE, tail: NONE }; State::COUNT],
+            opened: 0,
+            evicted: 0,
+            waiting_bytes: 0,
+            stream_bytes_dropped: 0,
+        }
+    }
+
+    /// Flows open (count).
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// No flow is open.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Flows opened so far (count).
+    pub const fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Flows that had to make room so far (count).
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Payload that could not wait for its turn: a bound was hit (bytes).
+    pub const fn stream_bytes_dropped(&self) -> u64 {
+        self.stream_bytes_dropped
+    }
+
+    /// Payload that waits for a hole before it to fill (bytes).
+    pub const fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Counts a packet to its flow, which it may open. Flows that end for it (a port that is used
+    /// again, a bound) go to `ended`.
+    pub fn track(
+        &mut self,
+        at: Timestamp,
+        link: LinkId,
+        packet: &Packet<'_>,
+        ended: &mut Vec<Ended<S>>,
+    ) -> Tracked {
+        let (key, source_low) = FlowKey::of(packet);
+        let hash = key.hash(&self.hasher);
+        let mut found = self.find(hash, &key);
+        if let (Some(number), Transport::Tcp(tcp)) = (found, &packet.transport)
+            && tcp.has(Tcp::SYN)
+            && !tcp.has(Tcp::ACK)
+            && self.entry_ref(number).is_some_and(|entry| entry.is_reused_by(tcp))
+        {
+            ended.extend(self.end(number, at, FlowEnd::Reused));
+            found = None;
+        }
+        let new = found.is_none();
+        let number = match found {
+            Some(number) => number,
+            None => self.open(at, link, packet, (key, hash, source_low), ended),
+        };
+        let settings = &self.settings;
+        let Some(slot) = slot_mut(&mut self.chunks, number) else {
+            return Tracked::nothing(number); // unreachable: the index holds used slots only
+        };
+        let Some(entry) = slot.entry.as_mut() else { return Tracked::nothing(number) };
+        let from =
+            if source_low == entry.originator_low { Side::Originator } else { Side::Responder };
+        let waiting = entry.waiting_bytes();
+        let room = settings.streams_bytes_max.saturating_sub(self.waiting_bytes);
+        let (segment, established) = entry.count(at, from, packet, settings, room);
+        if entry.has_waited {
+            self.waiting_bytes = self.waiting_bytes - waiting + entry.waiting_bytes();
+        }
+        if segment.dropped_bytes > 0 {
+            self.stream_bytes_dropped += u64::from(segment.dropped_bytes);
+        }
+        let state = entry.flow.state;
+        let closed = state == State::Closed && slot.state != State::Closed;
+        if slot.state != state {
+            self.change_state(number, at, state);
+        }
+        Tracked { flow: FlowRef(number), from, new, established, closed, segment }
+    }
+
+    /// The flow in a slot. Valid until flows end.
+    pub fn get_mut(&mut self, flow: FlowRef) -> Option<&mut Entry<S>> {
+        slot_mut(&mut self.chunks, flow.0)?.entry.as_mut()
+    }
+
+    /// Notes that waiting payload of a flow was taken or dropped.
+    pub fn settle_waiting(&mut self, before: usize, after: usize) {
+        self.waiting_bytes = (self.waiting_bytes + after).saturating_sub(before);
+    }
+
+    /// The last second whose end was processed; `None` before the first packet.
+    pub const fn second(&self) -> Option<u64> {
+        self.second
+    }
+
+    /// Sets the second at which packet time begins, or skips time in which no flow is open.
+    pub fn start_at(&mut self, second: u64) {
+        self.second = Some(second);
+    }
+
+    /// Ends the flows whose time-out has passed at the end of the next second.
+    pub fn end_second(&mut self, ended: &mut Vec<Ended<S>>) {
+        let second = self.second.map_or(0, |second| second + 1);
+        self.second = Some(second);
+        let at = Timestamp::from_nanos(second.saturating_mul(1_000_000_000));
+        let bucket = (second % WHEEL as u64) as usize;
+        let mut number = std::mem::replace(&mut self.wheel[bucket], NONE);
+        while let Some(slot) = slot_mut(&mut self.chunks, number) {
+            let next = slot.next;
+            (slot.previous, slot.next) = (NONE, NONE);
+            let deadline = slot.entry.as_ref().map(|entry| self.settings.deadline(&entry.flow));
+            match deadline {
+                Some(deadline) if deadline > at => self.schedule(number, deadline),
+                Some(_) => ended.extend(self.end_unscheduled(number, at, FlowEnd::Idle)),
+                None => {}
+            }
+            number = next;
+        }
+    }
+
+    /// Ends all flows, in the order of their opening.
+    pub fn end_all(&mut self, at: Timestamp, ended: &mut Vec<Ended<S>>) {
+        let mut left: Vec<_> = self
+            .chunks
+            .iter_mut()
+            .flatten()
+            .filter_map(|slot| slot.entry.take())
+            .map(|entry| Ended { at, end: FlowEnd::CaptureEnd, entry })
+            .collect();
+        left.sort_by_key(|ended| ended.entry.flow.id);
+        ended.append(&mut left);
+        let opened = self.opened;
+        *self = Self {
+            opened,
+            evicted: self.evicted,
+            stream_bytes_dropped: self.stream_bytes_dropped,
+            second: self.second,
+            ..Self::new(&self.settings)
+        };
+    }
+
+    fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+        self.index
+            .find(hash, |number| slot(&self.chunks, *number).is_some_and(|slot| slot.key == *key))
+            .copied()
+    }
+
+    fn entry_ref(&self, number: u32) -> Option<&Entry<S>> {
+        slot(&self.chunks, number)?.entry.as_ref()
+    }
+
+    fn open(
+        &mut self,
+        at: Timestamp,
+        link: LinkId,
+        packet: &Packet<'_>,
+        (key, hash, source_low): (FlowKey, u64, bool),
+        ended: &mut Vec<Ended<S>>,
+    ) -> u32 {
+        if self.index.len() >= self.settings.flows_max.max(1) {
+            self.evict(at, ended);
+        }
+        self.opened += 1;
+        let entry = Entry::open(self.opened, at, link, packet, source_low);
+        let (state, deadline) = (entry.flow.state, self.settings.deadline(&entry.flow));
+        let slot = Slot {
+            key,
+            hash,
+            previous: NONE,
+            next: NONE,
+            bucket: 0,
+            state,
+            queue_previous: NONE,
+            queue_next: NONE,
+            queued_at: at,
+            entry: Some(entry),
+        };
+        let number = match slot_mut(&mut self.chunks, self.free) {
+            Some(place) => {
+                let number = self.free;
+                self.free = place.next;
+                *place = slot;
+                number
+            }
+            None => self.append(slot),
+        };
+        let chunks = &self.chunks;
+        let hash_of = |number: &u32| self::slot(chunks, *number).map_or(0, |slot| slot.hash);
+        self.index.insert_unique(hash, number, hash_of);
+        self.schedule(number, deadline);
+        self.enqueue(number, state);
+        number
+    }
+
+    fn append(&mut self, slot: Slot<S>) -> u32 {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let chunk = self.chunks.len() - 1;
+        self.chunks[chunk].push(slot);
+        (chunk * CHUNK + self.chunks[chunk].len() - 1) as u32
+    }
+
+    /// Makes room: see [`Settings::flows_max`].
+    fn evict(&mut self, at: Timestamp, ended: &mut Vec<Ended<S>>) {
+        for state in State::EVICTION_ORDER {
+            let mut number = self.queues[state as usize].head;
+            for _ in 0..SECOND_CHANCES {
+                let Some(slot) = slot(&self.chunks, number) else { break };
+                let busy =
+                    slot.entry.as_ref().is_some_and(|entry| entry.flow.last > slot.queued_at);
+                if state != State::Established && state != State::DatagramReplied || !busy {
+                    break;
+                }
+                self.dequeue(number);
+                if let Some(slot) = slot_mut(&mut self.chunks, number) {
+                    slot.queued_at = at;
+                }
+                self.enqueue(number, state);
+                number = self.queues[state as usize].head;
+            }
+            if let Some(gone) = self.end(number, at, FlowEnd::Evicted) {
+                self.evicted += 1;
+                ended.push(gone);
+                return;
+            }
+        }
+    }
+
+    fn change_state(&mut self, number: u32, at: Timestamp, state: State) {
+        self.dequeue(number);
+        self.unschedule(number);
+        let Some(slot) = slot_mut(&mut self.chunks, number) else { return };
+        (slot.state, slot.queued_at) = (state, at);
+        let deadline = slot.entry.as_ref().map_or(at, |entry| self.settings.deadline(&entry.flow));
+        self.enqueue(number, state);
+        self.schedule(number, deadline);
+    }
+
+    fn end(&mut self, number: u32, at: Timestamp, end: FlowEnd) -> Option<Ended<S>> {
+        self.unschedule(number);
+        self.end_unscheduled(number, at, end)
+    }
+
+    fn end_unscheduled(&mut self, number: u32, at: Timestamp, end: FlowEnd) -> Option<Ended<S>> {
+        self.dequeue(number);
+        let free = self.free;
+        let slot = slot_mut(&mut self.chunks, number)?;
+        let entry = slot.entry.take()?;
+        slot.next = free;
+        let hash = slot.hash;
+        self.free = number;
+        if let Ok(place) = self.index.find_entry(hash, |other| *other == number) {
+            place.remove();
+        }
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(entry.waiting_bytes());
+        let end = match (end, entry.flow.state) {
+            (FlowEnd::Idle | FlowEnd::Reused | FlowEnd::Evicted, State::Closed) => FlowEnd::Closed,
+            _ => end,
+        };
+        Some(Ended { at, end, entry })
+    }
+
+    /// Puts a slot into the bucket of its deadline: the first second that ends at or after it.
+    fn schedule(&mut self, number: u32, deadline: Timestamp) {
+        let second = deadline.nanos().div_ceil(1_000_000_000);
+        let earliest = self.second.map_or(second, |processed| processed + 1);
+        let latest = earliest + WHEEL as u64 - 2;
+        let bucket = (second.clamp(earliest, latest) % WHEEL as u64) as usize;
+        let head = std::mem::replace(&mut self.wheel[bucket], number);
+        if let Some(slot) = slot_mut(&mut self.chunks, number) {
+            (slot.previous, slot.next, slot.bucket) = (NONE, head, bucket as u16);
+        }
+        if let Some(slot) = slot_mut(&mut self.chunks, head) {
+            slot.previous = number;
+        }
+    }
+
+    fn unschedule(&mut self, number: u32) {
+        let Some(slot) = slot_mut(&mut self.chunks, number) else { return };
+        let (previous, next, bucket) = (slot.previous, slot.next, usize::from(slot.bucket));
+        (slot.previous, slot.next) = (NONE, NONE);
+        match slot_mut(&mut self.chunks, previous) {
+            Some(slot) => slot.next = next,
+            None if self.wheel[bucket] == number => self.wheel[bucket] = next,
+            None => {}
+        }
+        if let Some(slot) = slot_mut(&mut self.chunks, next) {
+            slot.previous = previous;
+        }
+    }
+
+    fn enqueue(&mut self, number: u32, state: State) {
+        let queue = &mut self.queues[state as usize];
+        let tail = std::mem::replace(&mut queue.tail, number);
+        if tail == NONE {
+            queue.head = number;
+        }
+        if let Some(slot) = slot_mut(&mut self.chunks, tail) {
+            slot.queue_next = number;
+        }
+        if let Some(slot) = slot_mut(&mut self.chunks, number) {
+            (slot.queue_previous, slot.queue_next) = (tail, NONE);
+        }
+    }
+
+    fn dequeue(&mut self, number: u32) {
+        let Some(slot) = slot_mut(&mut self.chunks, number) else { return };
+        let (previous, next, state) = (slot.queue_previous, slot.queue_next, slot.state);
+        (slot.queue_previous, slot.queue_next) = (NONE, NONE);
+        let queue = &mut self.queues[state as usize];
+        if queue.head == number {
+            queue.head = next;
+        }
+        if queue.tail == number {
+            queue.tail = previous;
+        }
+        if let Some(slot) = slot_mut(&mut self.chunks, previous) {
+            slot.queue_next = next;
+        }
+        if let Some(slot) = slot_mut(&mut self.chunks, next) {
+            slot.queue_previous = previous;
+        }
+    }
+}
+
+impl Tracked {
+    const fn nothing(number: u32) -> Self {
+        Self {
+            flow: FlowRef(number),
+            from: Side::Originator,
+            new: false,
+            established: false,
+            closed: false,
+            segment: Segment::NOTHING,
+        }
+    }
+}
+
+impl Settings {
+    /// When a flow has been silent for too long.
+    fn deadline(&self, flow: &super::Flow) -> Timestamp {
+        let seconds = match flow.state {
+            State::Opening => self.opening_timeout_s,
+            State::Established => self.established_timeout_s,
+            State::Closed => self.closed_timeout_s,
+            State::Datagram => self.datagram_timeout_s,
+            State::DatagramReplied => self.datagram_replied_timeout_s,
+            State::Icmp => self.icmp_timeout_s,
+        };
+        flow.last.after(std::time::Duration::from_secs(seconds))
+    }
+}
+
+fn slot<S>(chunks: &[Vec<Slot<S>>], number: u32) -> Option<&Slot<S>> {
+    let number = number as usize;
+    chunks.get(number / CHUNK)?.get(number % CHUNK)
+}
+
+fn slot_mut<S>(chunks: &mut [Vec<Slot<S>>], number: u32) -> Option<&mut Slot<S>> {
+    let number = number as usize;
+    chunks.get_mut(number / CHUNK)?.get_mut(number % CHUNK)
+}

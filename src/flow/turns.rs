@@ -1,1 +1,146 @@
-//! TODO
+//! Who speaks, and who breaks the silence: the rhythm of a conversation, kept in a few bytes.
+//!
+//! A shell, a request and a push look alike in bytes and differ in turns. The tracker runs inline
+//! for every payload segment; only turns that can matter leave it as events.
+
+use crate::event::{Side, Turn};
+use crate::time::Timestamp;
+
+/// A shorter pause is part of a machine's answer; turns after it are not reported one by one.
+const PAUSE_NS: u64 = 200_000_000;
+
+/// The turn under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Turns {
+    current: Option<Turn>,
+    /// The last finished turn was reported: then its answer is too.
+    reported: bool,
+}
+
+impl Turns {
+    /// A conversation in which nobody spoke yet.
+    pub const fn new() -> Self {
+        Self { current: None, reported: false }
+    }
+
+    /// Takes new payload. Returns the turn that it ended, if that one is to be reported, and
+    /// whether it begins a turn that will be.
+    pub fn speak(&mut self, at: Timestamp, from: Side, bytes: u64) -> (Option<Turn>, bool) {
+        let Some(turn) = &mut self.current else {
+            self.current = Some(Turn {
+                from,
+                bytes,
+                segments: 1,
+                started: at,
+                ended: at,
+                silence_ns: None,
+                before: None,
+                number: 0,
+            });
+            return (None, true);
+        };
+        let silence_ns = at.nanos().saturating_sub(turn.ended.nanos());
+        if turn.from == from && silence_ns < Turn::SILENCE_NS {
+            turn.bytes += bytes;
+            turn.segments = turn.segments.saturating_add(1);
+            turn.ended = at;
+            return (None, false);
+        }
+        let ended = *turn;
+        *turn = Turn {
+            from,
+            bytes,
+            segments: 1,
+            started: at,
+            ended: at,
+            silence_ns: Some(silence_ns),
+            before: Some(ended.from),
+            number: ended.number.saturating_add(1),
+        };
+        let head = matters(turn) || matters(&ended);
+        (self.report(ended), head)
+    }
+
+    /// The flow is over: the last turn.
+    pub fn close(&mut self) -> Option<Turn> {
+        let ended = self.current.take()?;
+        self.report(ended)
+    }
+
+    /// When payload was last seen.
+    pub fn last_payload(&self) -> Option<Timestamp> {
+        self.current.map(|turn| turn.ended)
+    }
+
+    /// The originator and the responder were taken for one another.
+    pub const fn turn_around(&mut self) {
+        if let Some(turn) = &mut self.current {
+            turn.from = turn.from.other();
+            if let Some(before) = turn.before {
+                turn.before = Some(before.other());
+            }
+        }
+    }
+
+    fn report(&mut self, turn: Turn) -> Option<Turn> {
+        let own = matters(&turn);
+        let reported = own || self.reported;
+        self.reported = own;
+        reported.then_some(turn)
+    }
+}
+
+/// A turn that is reported for its own sake: early, or it breaks a pause.
+fn matters(turn: &Turn) -> bool {
+    turn.number < Turn::REPORTED_MAX || turn.silence_ns.is_some_and(|silence| silence >= PAUSE_NS)
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn a_turn_ends_when_the_other_side_answers_or_after_a_silence() {
+        let mut turns = Turns::new();
+        assert_eq!(turns.speak(at(0), Side::Responder, 3), (None, true));
+        assert_eq!(turns.speak(at(100), Side::Responder, 4), (None, false));
+        let (question, head) = turns.speak(at(120), Side::Originator, 900);
+        let question = question.unwrap();
+        assert!(head);
+        assert_eq!((question.bytes, question.segments, question.silence_ns), (7, 2, None));
+        let (answer, _) = turns.speak(at(5_120), Side::Originator, 1);
+        assert_eq!(answer.unwrap().silence_ns, Some(20_000_000));
+        let last = turns.close().unwrap();
+        assert_eq!(
+            (last.silence_ns, last.before, last.number),
+            (Some(5_000_000_000), Some(Side::Originator), 2)
+        );
+    }
+
+    #[test]
+    fn a_busy_exchange_is_not_reported_turn_by_turn_but_its_pauses_are() {
+        let mut turns = Turns::new();
+        let mut reported = 0;
+        for number in 0..1_000 {
+            let from = if number % 2 == 0 { Side::Originator } else { Side::Responder };
+            reported += u32::from(turns.speak(at(number), from, 10).0.is_some());
+        }
+        assert_eq!(reported, Turn::REPORTED_MAX + 1, "the answer to the last one too");
+        turns.speak(at(3_000), Side::Originator, 1);
+        let (pause, _) = turns.speak(at(3_001), Side::Responder, 1);
+        assert_eq!(pause.unwrap().silence_ns, Some(2_001_000_000));
+        let (answer, _) = turns.speak(at(3_002), Side::Originator, 1);
+        assert!(answer.is_some(), "the answer to a reported turn");
+        assert!(turns.speak(at(3_003), Side::Responder, 1).0.is_none());
+    }
+}

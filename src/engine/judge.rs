@@ -1,0 +1,214 @@
+//! Events to alerts: each event goes to the detectors of the containers on its flow's ends, and what
+//! they say becomes alerts.
+
+use crate::alert::Alerts;
+use crate::allow::AllowList;
+use crate::baseline::{Baseline, DestinationKey};
+use crate::config::Config;
+use crate::container::table::Containers;
+use crate::container::{Container, survey::VantagePoint};
+use crate::detect::{DETECTORS, Detector, Factory, Seen, Verdict};
+use crate::event::{DnsData, DnsMessage, Event, Name, Side};
+use crate::flow::Flow;
+use crate::record::{Output, Record, RecordKind};
+use crate::time::Timestamp;
+
+use super::ConfigError;
+
+/// Containers silent for longer are not asked each minute (nanoseconds: one day).
+const MINUTES_END_NS: u64 = 86_400_000_000_000;
+
+/// A container's detectors, in the order of [`DETECTORS`].
+pub(super) type Detectors = Box<[Box<dyn Detector>]>;
+
+pub(super) struct Judge {
+    pub(super) containers: Containers<Detectors>,
+    pub(super) baseline: Baseline,
+    pub(super) alerts: Alerts,
+    factories: Vec<Factory>,
+    verdicts: Vec<Verdict>,
+}
+
+impl Judge {
+    pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let mut tables = config.detect.clone();
+        let mut factories = Vec::new();
+        for row in DETECTORS {
+            let table = match tables.remove(row.id) {
+                Some(toml::Value::Table(table)) => table,
+                _ => toml::Table::new(),
+            };
+            let factory = (row.configure)(table)
+                .map_err(|source| ConfigError::Detector { id: row.id, source })?;
+            factories.push(factory);
+        }
+        if let Some((id, _)) = tables.into_iter().next() {
+            return Err(ConfigError::UnknownDetector(id));
+        }
+        Ok(Self {
+            containers: Containers::new(&config.containers, &config.baseline),
+            baseline: Baseline::new(&config.baseline),
+            alerts: Alerts::new(&config.alert, AllowList::new(&config.allow)),
+            factories,
+            verdicts: Vec::new(),
+        })
+    }
+
+    pub(super) fn settle(&mut self, at: Timestamp, point: &VantagePoint) {
+        let Self { containers, factories, .. } = self;
+        containers.settle(at, point, || make(factories));
+        self.baseline.containers = containers.len() as u32;
+    }
+
+    /// Finds the containers on a new flow's ends, and the responder's name.
+    pub(super) fn attribute(&mut self, at: Timestamp, flow: &mut Flow) {
+        let Self { containers, factories, .. } = self;
+        let ends = [flow.originator.ip, flow.responder.ip];
+        flow.containers = ends.map(|ip| containers.find(at, ip, || make(factories)));
+        flow.zones = ends.map(|ip| containers.zone(ip));
+        containers.note_ends(flow.containers != [None; 2], flow.zones);
+        self.baseline.containers = containers.len() as u32;
+        self.arrive(at, flow);
+    }
+
+    /// The flow was answered: on a node, its originator may be a container not known before.
+    /// Returns whether it is.
+    pub(super) fn attribute_late(&mut self, at: Timestamp, flow: &mut Flow) -> bool {
+        if flow.containers[0].is_some() {
+            return false;
+        }
+        let Self { containers, factories, .. } = self;
+        let found = containers.answered(at, flow.originator.ip, || make(factories));
+        flow.containers[0] = found;
+        self.baseline.containers = containers.len() as u32;
+        if found.is_some() {
+            self.arrive(at, flow);
+        }
+        found.is_some()
+    }
+
+    /// Counts a flow to the container that opened it, and gives it its name.
+    fn arrive(&mut self, at: Timestamp, flow: &mut Flow) {
+        if let Some(number) = flow.containers[1]
+            && let Some((container, _)) = self.containers.get_mut(number)
+        {
+            container.flows[1] += 1;
+        }
+        let Some(number) = flow.containers[0] else { return };
+        let Some((container, _)) = self.containers.get_mut(number) else { return };
+        container.flows[0] += 1;
+        flow.name = container.names.of(at, flow.responder.ip).cloned();
+        self.count_destination(at, flow);
+    }
+
+    /// Notes that a container uses the flow's responder, as it is called by now.
+    pub(super) fn count_destination(&mut self, at: Timestamp, flow: &Flow) {
+        let Some(number) = flow.containers[0] else { return };
+        let key = DestinationKey::of_flow(flow);
+        self.baseline.destinations.count(at, key, number);
+        if let Some((container, _)) = self.containers.get_mut(number) {
+            container.destinations.count(at, key, number);
+        }
+    }
+
+    /// Learns names from an answer that a container got.
+    pub(super) fn learn_names(&mut self, at: Timestamp, flow: &Flow, message: &DnsMessage) {
+        let Some(number) = flow.containers[0].filter(|_| message.response) else { return };
+        let Some((container, _)) = self.containers.get_mut(number) else { return };
+        let Some(question) = message.questions.first() else { return };
+        for answer in &message.answers {
+            if let DnsData::Address(ip) = answer.data {
+                container.names.learn(at, ip, &question.name, answer.ttl_s);
+            }
+        }
+    }
+
+    /// Gives an event to the detectors of the containers on both ends.
+    pub(super) fn deliver(
+        &mut self,
+        at: Timestamp,
+        flow: &Flow,
+        event: &Event<'_>,
+        output: &mut dyn Output,
+    ) {
+        for side in [Side::Originator, Side::Responder] {
+            let Some(number) = flow.containers[side.index()] else { continue };
+            let Some((container, detectors)) = self.containers.get_mut(number) else { continue };
+            container.last_seen = at;
+            let seen = Seen { at, side, flow, container, node: &self.baseline };
+            for (row, detector) in DETECTORS.iter().zip(detectors.iter_mut()) {
+                detector.observe(&seen, event, &mut self.verdicts);
+                if !self.verdicts.is_empty() {
+                    judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
+                }
+            }
+        }
+    }
+
+    /// A minute of packet time is over.
+    pub(super) fn end_minute(&mut self, at: Timestamp, output: &mut dyn Output) {
+        for (container, detectors) in self.containers.iter_mut() {
+            if at.nanos().saturating_sub(container.last_seen.nanos()) > MINUTES_END_NS {
+                continue;
+            }
+            for (row, detector) in DETECTORS.iter().zip(detectors.iter_mut()) {
+                detector.end_minute(at, container, &self.baseline, &mut self.verdicts);
+                if !self.verdicts.is_empty() {
+                    judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
+                }
+            }
+        }
+    }
+
+    /// A container may still have something to say each minute.
+    pub(super) fn needs_minutes(&self, at: Timestamp) -> bool {
+        self.containers.iter().any(|container| {
+            at.nanos().saturating_sub(container.last_seen.nanos()) <= MINUTES_END_NS
+        })
+    }
+
+    /// The containers on a flow's ends.
+    pub(super) fn containers_of(&self, flow: &Flow) -> [Option<&Container>; 2] {
+        flow.containers.map(|number| number.and_then(|number| self.containers.get(number)))
+    }
+}
+
+fn make(factories: &[Factory]) -> Detectors {
+    factories.iter().map(|factory| factory()).collect()
+}
+
+/// Turns what a detector said into alerts.
+fn judge(
+    alerts: &mut Alerts,
+    verdicts: &mut Vec<Verdict>,
+    at: Timestamp,
+    detector: &'static str,
+    container: &Container,
+    output: &mut dyn Output,
+) {
+    for verdict in verdicts.drain(..) {
+        match verdict {
+            Verdict::Raise(finding) => {
+                if let Some(alert) = alerts.raise(at, detector, container, *finding)
+                    && output.wants(RecordKind::Alert)
+                {
+                    output.record(&Record::Alert(alert));
+                }
+            }
+            Verdict::Close { rule, subject } => {
+                if let Some(alert) = alerts.close(at, container, rule, subject)
+                    && output.wants(RecordKind::Alert)
+                {
+                    output.record(&Record::Alert(&alert));
+                }
+            }
+        }
+    }
+}
+
+/// A name that says more than the address: not the address in text.
+pub(super) fn better_name(flow: &Flow, name: &str) -> Option<Name> {
+    let known = flow.name.as_deref() == Some(name);
+    let address = name.parse::<std::net::IpAddr>().is_ok();
+    (!known && !address && !name.is_empty()).then(|| name.into())
+}
