@@ -5,19 +5,20 @@ from lab import wait_port
 
 def world(lab):
     """Sites and services that every scenario may use."""
+    v = lab.svc
     for name, ip in (("api.stripe-pay.example", "151.101.64.176"), ("api.mailgrid.example", "167.89.115.53"), ("flags.togglehub.example", "34.107.204.85"),
                      ("storage.cloudobj.example", "52.216.88.14"), ("cdn.assets-edge.example", "104.18.22.41"), ("ingest.errtrack.example", "34.120.195.249")):
         lab.site(name, ip)
-    lab.site("catalog.shop.svc.cluster.local", "10.96.12.20", 80, tls=False)
-    lab.site("auth.shop.svc.cluster.local", "10.96.40.7", 8080, tls=False)
-    lab.service("10.96.33.5")
-    lab.name("cache.shop.svc.cluster.local", "10.96.33.5")
-    lab.cluster.run(["redis-server", "--bind", "10.96.33.5", "--port", "6379", "--save", "", "--protected-mode", "no"])
+    lab.site("catalog.shop.svc.cluster.local", v + ".12.20", 80, tls=False)
+    lab.site("auth.shop.svc.cluster.local", v + ".40.7", 8080, tls=False)
+    lab.service(v + ".33.5")
+    lab.name("cache.shop.svc.cluster.local", v + ".33.5")
+    lab.cluster.run(["redis-server", "--bind", v + ".33.5", "--port", "6379", "--save", "", "--protected-mode", "no"])
     lab.public("162.159.200.1", "162.159.200.123")
     lab.name("time.cloudclock.example", "162.159.200.1", "162.159.200.123")
     for a in ("162.159.200.1", "162.159.200.123"):
         lab.outside.run(["/usr/bin/python3", "/run/lab/tools/ntpd.py", a])
-    wait_port(lab.cluster, "10.96.33.5", 6379)
+    wait_port(lab.cluster, v + ".33.5", 6379)
 
 
 def serve(s, port=8080):

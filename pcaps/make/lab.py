@@ -52,7 +52,7 @@ class Place:
             cmd = ["/bin/bash", "-c", cmd]
         e = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "HOSTNAME": self.hostname,
              "LANG": "C.UTF-8", "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt", "PYTHONUNBUFFERED": "1",
-             "KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443", **(env or {})}
+             "KUBERNETES_SERVICE_HOST": self.lab.svc + ".0.1", "KUBERNETES_SERVICE_PORT": "443", **(env or {})}
         who = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
         full = ["nsenter", "-t", self.pid, "-m", "-u", "-i", "-n", "-p", "-r", "-w",
                 "env", "-i", "-C", cwd, *[f"{k}={v}" for k, v in e.items()], *who, *cmd]
@@ -116,9 +116,9 @@ def end(p, sig=signal.SIGKILL):
 
 class Pod(Place):
     def __init__(self, lab, name, number):
-        super().__init__(lab, f"p{number}", name, "10.96.0.10", "default.svc.cluster.local svc.cluster.local cluster.local")
+        super().__init__(lab, f"p{number}", name, lab.svc + ".0.10", "default.svc.cluster.local svc.cluster.local cluster.local")
         self.name, self.number = name, number
-        self.ip4, self.ip6 = f"10.244.{lab.third}.{number}", f"fd00:244:{lab.third}::{number:x}"
+        self.ip4, self.ip6 = f"{lab.pods}.{lab.third}.{number}", f"fd00:244:{lab.third}::{number:x}"
         self.veth = f"veth{random.Random(f'{lab.prefix}{number}').randrange(16**8):08x}"
         n = lab.node.ns
         sh(["ip", "-n", n, "link", "add", "name", self.veth, "type", "veth", "peer", "name", "eth0", "netns", self.ns])
@@ -127,7 +127,7 @@ class Pod(Place):
         self.sysctl("net.ipv6.conf.eth0.accept_dad=0", "net.ipv6.conf.eth0.accept_ra=0", "net.ipv6.conf.eth0.router_solicitations=0")
         self.ip("link", "set", "eth0", "up")
         self.ip("addr", "add", f"{self.ip6}/64", "dev", "eth0", "nodad")
-        self.ip("route", "add", "default", "via", f"10.244.{lab.third}.1")
+        self.ip("route", "add", "default", "via", f"{lab.pods}.{lab.third}.1")
         self.ip("-6", "route", "add", "default", "via", f"fd00:244:{lab.third}::1", check=False)
 
     def capture(self, path):
@@ -147,6 +147,8 @@ class Pod(Place):
 
 class Lab:
     """The node, the cluster's services and the outside."""
+
+    pods, svc = "10.244", "10.96"  # the first two octets of the pods' and of the services' addresses
 
     def __init__(self, tag, third, zones=(), delay=True):
         self.prefix, self.third, self.dir = f"vwp-{tag}", third, f"/tmp/vwp-{tag}-{os.getpid()}"
@@ -185,27 +187,31 @@ class Lab:
         n.sysctl("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv6.conf.default.accept_dad=0", "net.ipv4.conf.all.rp_filter=0")
         n.ip("link", "add", "name", "cbr0", "type", "bridge", "mcast_snooping", "0")
         n.ip("link", "set", "cbr0", "address", f"0a:58:0a:f4:{self.third:02x}:01", "up")
-        n.ip("addr", "add", f"10.244.{self.third}.1/24", "dev", "cbr0")
+        n.ip("addr", "add", f"{self.pods}.{self.third}.1/24", "dev", "cbr0")
         n.ip("-6", "addr", "add", f"fd00:244:{self.third}::1/64", "dev", "cbr0", "nodad")
         sh(["ip", "-n", n.ns, "link", "add", "name", "clu0", "type", "veth", "peer", "name", "eth0", "netns", c.ns])
         for p, dev, a in ((n, "clu0", "100.64.0.1/30"), (c, "eth0", "100.64.0.2/30")):
             p.ip("addr", "add", a, "dev", dev); p.ip("link", "set", dev, "up")
-        n.ip("route", "add", "10.96.0.0/12", "via", "100.64.0.2")
+        n.ip("route", "add", self.svc + ".0.0/" + ("12" if self.svc == "10.96" else "16"), "via", "100.64.0.2")
         c.ip("route", "add", "default", "via", "100.64.0.1")
-        self.router = subprocess.Popen(["/usr/bin/python3", HERE + "/tools/delay.py", n.ns, o.ns] + ([] if self.delay else ["0"]), stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, start_new_session=True)
-        self.router.stdout.readline()
+        if self.delay:
+            self.router = subprocess.Popen(["/usr/bin/python3", HERE + "/tools/delay.py", n.ns, o.ns], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+            self.router.stdout.readline()
+        else:  # frames of up to 64 kB pass whole: small captures of bulk transfers
+            sh(["ip", "-n", n.ns, "link", "add", "name", "wan0", "type", "veth", "peer", "name", "wan0", "netns", o.ns])
         n.ip("addr", "add", "100.64.1.1/30", "dev", "wan0"); n.ip("link", "set", "wan0", "up")
         o.ip("addr", "add", "100.64.1.2/30", "dev", "wan0"); o.ip("link", "set", "wan0", "up")
-        n.ip("route", "add", "default", "dev", "wan0"); o.ip("route", "add", "default", "dev", "wan0")
-        n.ip("-6", "route", "add", "default", "dev", "wan0"); o.ip("-6", "route", "add", "default", "dev", "wan0")
-        self.service("10.96.0.10")
-        self.service("10.96.0.1")
-        conf = ["--no-resolv", "--no-hosts", "--no-daemon", "--user=root", "--group=root", "--listen-address=10.96.0.10", "--bind-interfaces", "--hostsdir=/run/lab/hosts",
+        n.ip("route", "add", "default", "via", "100.64.1.2"); o.ip("route", "add", "default", "via", "100.64.1.1")
+        for p, near, far in ((n, "fd64::1", "fd64::2"), (o, "fd64::2", "fd64::1")):
+            p.sysctl("net.ipv6.conf.wan0.accept_dad=0"); p.ip("-6", "addr", "add", near + "/64", "dev", "wan0", "nodad")
+            p.ip("-6", "route", "add", "default", "via", far)
+        self.service(self.svc + ".0.10")
+        self.service(self.svc + ".0.1")
+        conf = ["--no-resolv", "--no-hosts", "--no-daemon", "--user=root", "--group=root", f"--listen-address={self.svc}.0.10", "--bind-interfaces", "--hostsdir=/run/lab/hosts",
                 "--local=/cluster.local/", "--local-ttl=30", "--log-facility=/dev/null", "--max-cache-ttl=5", "--cache-size=0"]
         for z, server in self.zones:
             conf.append(f"--server=/{z}/{server}")
-        self.name("kubernetes.default.svc.cluster.local", "10.96.0.1")
+        self.name("kubernetes.default.svc.cluster.local", self.svc + ".0.1")
         self.dns = c.run(["dnsmasq", *conf, "--server=100.64.1.2"])
         o.run(["dnsmasq", "--no-resolv", "--no-hosts", "--no-daemon", "--user=root", "--group=root", "--listen-address=100.64.1.2", "--bind-interfaces", "--hostsdir=/run/lab/hosts",
                "--address=/#/", "--local-ttl=60", "--log-facility=/dev/null"])
@@ -248,6 +254,7 @@ class Lab:
     def ca(self):
         d = self.dir + "/pki"
         sh(f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 900 -keyout {d}/ca.key -out {d}/ca.crt -subj '/C=US/O=Example Trust/CN=Example Trust E5' 2>/dev/null")
+        sh(f"ssh-keygen -q -t ed25519 -N '' -f {d}/id && ssh-keygen -q -t ed25519 -N '' -f {d}/host")
         sh(f"openssl ecparam -genkey -name prime256v1 -noout -out {d}/leaf.key")
 
     def cert(self, name, *more, self_signed=False, days=90):

@@ -3,6 +3,7 @@
 import sys, time
 from scenario import ALL, main, scenario, toml, writer
 import benign, os
+import repo_malicious, repo_benign  # noqa: F401 (they register their scenarios)
 
 OPERATOR = ["id", "whoami", "hostname", "pwd", "ls", "uname -a", "cat /etc/passwd", "ls -la /app", "cat /app/config.yaml", "ps aux | head", "env | grep KUBE", "exit"]
 

@@ -1,11 +1,11 @@
 """One scenario: a container, what runs in it, and the truth about its traffic."""
-import contextlib, json, os, random, re, threading, time, traceback
+import contextlib, json, os, random, re, signal, threading, time, traceback
 import cap
 from lab import Lab, Typist, end, sh, wait_port, writer
 
 
 class Scenario:
-    def __init__(self, lab, name, container, story, tool="", hard=False, background=None):
+    def __init__(self, lab, name, container, story, tool="", hard=False, background=None, bulk=False):
         self.lab, self.name, self.story, self.tool, self.hard, self.background = lab, name, story, tool, hard, background
         self.r = random.Random(name)
         self.pod = lab.pod(container)
@@ -32,7 +32,7 @@ class Scenario:
         return self.lab.public(ip)
 
     def run(self, body, out, form):
-        raw = f"{self.lab.dir}/{self.name}.pcap"
+        raw = f"{self.lab.dir}/{self.name.replace('/', '_')}.pcap"
         stop = self.pod.capture(raw)
         self.t0 = time.time()
         try:
@@ -66,6 +66,8 @@ class Scenario:
         return is_it
 
     def save(self, packets, out, form):
+        if getattr(self, "skip", None):  # the capture is to begin later
+            packets = [p for p in packets if p[0] >= self.skip]
         factor = getattr(self, "factor", 1)
         if factor != 1:
             packets = cap.stretch(packets, factor)
@@ -120,11 +122,11 @@ def toml(s, packets, keep, out):
     """The repository's form: NAME.pcap and NAME.toml."""
     size = lambda ps: 24 + sum(16 + len(d) for _, _, d in ps)
     whole = size(packets)
-    for head, snap in ((6000, 96), (3000, 66), (1500, 66), (600, 60), (300, 54)):
-        if whole <= 250_000:
+    for head, snap in ((3000, 96), (1500, 66), (600, 60), (300, 54)):
+        if whole <= 180_000:
             break
         packets, _ = cap.cut(packets, keep, head=head, snap=snap, bulk_snap=min(snap, 66) if snap > 54 else 54)
-        if size(packets) <= 290_000:
+        if size(packets) <= 220_000:
             break
     os.makedirs(os.path.dirname(f"{out}/{s.name}"), exist_ok=True)
     cap.write(f"{out}/{s.name}.pcap", packets)
@@ -206,6 +208,7 @@ def main(tag, third, zones=(), setup=None, form=truth_json, out=None, argv=None)
     ap.add_argument("--parallel", type=int, default=8)
     ap.add_argument("--out", default=out)
     ap.add_argument("--missing", action="store_true", help="only those without a capture (or with an error in it)")
+    ap.add_argument("--tag", default=tag, help="names the namespaces: runs with different tags may go on at the same time")
     ap.add_argument("--list", action="store_true")
     a = ap.parse_args(argv)
     todo = [s for s in ALL if re.search(a.only, s.name)]
@@ -220,9 +223,14 @@ def main(tag, third, zones=(), setup=None, form=truth_json, out=None, argv=None)
         for s in todo:
             print(s.name, "|", s.meta["story"])
         return 0
-    with Lab(tag, third, zones) as lab:
-        if setup:
-            setup(lab)
-        errors = run_all(lab, todo, a.out, form, a.parallel)
+    errors = []
+    for bulk in (False, True):
+        part = [s for s in todo if bool(s.meta.get("bulk")) == bulk]
+        if part:
+            with Lab(a.tag, third, zones, delay=not bulk) as lab:
+                signal.signal(signal.SIGTERM, lambda *_: (lab.down(), os._exit(1)))
+                if setup:
+                    setup(lab)
+                errors += run_all(lab, part, a.out, form, a.parallel)
     print(f"{len(todo) - len(errors)} made, {len(errors)} failed")
     return 1 if errors else 0
