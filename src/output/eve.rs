@@ -85,7 +85,8 @@ impl<W: Write> Output for Eve<W> {
         }
         match record {
             Record::Alert(alert) => {
-                alert::write(self.out.buffer(), &mut self.clock, alert);
+                let interface = interface(&self.links, alert.link);
+                alert::write(self.out.buffer(), &mut self.clock, alert, interface);
                 // Alerts are few, and someone may wait for them at the other end of a pipe.
                 return self.out.flush();
             }
@@ -153,7 +154,7 @@ impl<W: Write> Eve<W> {
     /// What every record about a flow begins with, up to `proto`.
     fn envelope(&mut self, at: Timestamp, event_type: &'static str, flow: &Flow) {
         // Split borrows: the name is read while the buffer is written.
-        let interface = self.links.get(flow.link.0 as usize).filter(|name| !name.is_empty());
+        let interface = interface(&self.links, flow.link);
         let buffer = self.out.buffer();
         start(buffer, &mut self.clock, at, event_type);
         key!(buffer, "flow_id");
@@ -185,6 +186,11 @@ impl<W: Write> Eve<W> {
         }
         protocol(buffer, flow.protocol);
     }
+}
+
+/// The name of a link as a JSON string, where it has one.
+fn interface(links: &[Box<[u8]>], link: LinkId) -> Option<&[u8]> {
+    links.get(link.0 as usize).map(|name| &**name).filter(|name| !name.is_empty())
 }
 
 /// `{"timestamp":…,"schema_version":…,"event_type":…`

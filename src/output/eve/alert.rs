@@ -8,8 +8,13 @@ use crate::alert::Alert;
 /// The ATT&CK version whose ids the rules carry.
 const ATTACK_VERSION: &str = "19";
 
-/// Writes one whole line.
-pub(super) fn write(buffer: &mut Vec<u8>, clock: &mut Clock, alert: &Alert) {
+/// Writes one whole line. `interface` is the name of the alert's link as a JSON string.
+pub(super) fn write(
+    buffer: &mut Vec<u8>,
+    clock: &mut Clock,
+    alert: &Alert,
+    interface: Option<&[u8]>,
+) {
     let finding = &alert.finding;
     super::start(buffer, clock, alert.at, "alert");
     if let Some(id) = finding.flow_id {
@@ -20,9 +25,9 @@ pub(super) fn write(buffer: &mut Vec<u8>, clock: &mut Clock, alert: &Alert) {
         key!(buffer, "community_id");
         json::string(buffer, id);
     }
-    if let Some(interface) = &alert.interface {
+    if let Some(interface) = interface {
         key!(buffer, "in_iface");
-        json::string(buffer, interface);
+        buffer.extend_from_slice(interface);
     }
     key!(buffer, "src_ip");
     json::ip(buffer, alert.source.ip);
