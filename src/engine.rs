@@ -534,6 +534,12 @@ fn take_fact(
     asks
 }
 
+/// Memory that one open flow takes in the table, without what its protocol parser or a finding adds
+/// (bytes).
+pub const fn flow_bytes() -> usize {
+    FlowTable::<Session>::FLOW_BYTES
+}
+
 const fn seconds(second: u64) -> Timestamp {
     Timestamp::from_nanos(second.saturating_mul(1_000_000_000))
 }

@@ -1,3 +1,5 @@
+//! Tests of the allow-list.
+
 use std::net::IpAddr;
 
 use super::*;

@@ -97,6 +97,9 @@ pub struct FlowTable<S> {
 }
 
 impl<S: Default> FlowTable<S> {
+    /// Memory per flow: its slot, and its share of an index that is half full (bytes).
+    pub const FLOW_BYTES: usize = size_of::<Slot<S>>() + 2 * (size_of::<u32>() + 1);
+
     /// No flows.
     pub fn new(settings: &Settings) -> Self {
         Self {
