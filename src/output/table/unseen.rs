@@ -1,0 +1,109 @@
+//! What could not be seen: each with what that means for the findings.
+
+use super::plural;
+use super::text::{Page, bytes, count};
+use crate::record::Stats;
+
+/// Writes a line for each counter that is not zero.
+pub(super) fn write(page: &mut Page, stats: &Stats) {
+    page.heading("Not seen");
+    let lines = lines(stats);
+    if lines.is_empty() {
+        page.remark(
+            "Nothing was lost: no drops, gaps or cut frames, all frames decoded, no bound hit.",
+        );
+    }
+    for line in lines {
+        page.item(&line);
+    }
+}
+
+fn lines(stats: &Stats) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut say = |number: u64, line: String| {
+        if number > 0 {
+            lines.push(line);
+        }
+    };
+    let frames = |number: u64| plural(number, "frame");
+    let of_all = |number: u64| {
+        let all = stats.frames.saturating_add(stats.dropped_frames).max(1);
+        let percent = 100.0 * number as f64 / all as f64;
+        if percent < 0.1 { "under 0.1 %".to_owned() } else { format!("{percent:.1} %") }
+    };
+    say(
+        stats.dropped_frames,
+        format!(
+            "{} ({}) lost by the capture: flows, volumes and content may miss parts.",
+            frames(stats.dropped_frames),
+            of_all(stats.dropped_frames)
+        ),
+    );
+    say(
+        stats.gap_bytes,
+        format!(
+            "{} of TCP payload passed without being captured: content there is unknown.",
+            bytes(stats.gap_bytes)
+        ),
+    );
+    say(
+        stats.cut_frames,
+        format!(
+            "{} ({}) cut by the snap length: volumes hold, content behind the cut is unknown.",
+            frames(stats.cut_frames),
+            of_all(stats.cut_frames)
+        ),
+    );
+    say(
+        stats.out_of_order_frames,
+        format!(
+            "{} stamped earlier than one before: taken in the order of the capture.",
+            frames(stats.out_of_order_frames)
+        ),
+    );
+    let undecoded = &stats.undecoded;
+    for (number, reason) in [
+        (undecoded.no_link, "shorter than a link header"),
+        (undecoded.not_ip, "not IP (ARP, LLDP and the like)"),
+        (undecoded.bad_ip, "cut in the IP header, or contradictory there"),
+        (undecoded.too_deep, "wrapped in too many headers"),
+        (
+            undecoded.fragments_dropped,
+            "among fragments that did not complete in time or did not fit",
+        ),
+        (undecoded.unknown_link_type, "of a link type that cannot be read"),
+    ] {
+        let were = if number == 1 { "was" } else { "were" };
+        say(number, format!("{} {were} {reason}.", frames(number)));
+    }
+    for (number, one, many, bound) in [
+        (stats.flows_evicted, "flow was", "flows were", "ended early: flow.flows_max"),
+        (
+            stats.containers_refused,
+            "address was",
+            "addresses were",
+            "not taken as a container: containers.containers_max",
+        ),
+        (stats.names_evicted, "name was", "names were", "forgotten early: containers.names_max"),
+        (
+            stats.destinations_evicted,
+            "destination was",
+            "destinations were",
+            "forgotten early: a bound of [baseline]",
+        ),
+        (stats.alerts_evicted, "open finding was", "open findings were", "dropped: alert.open_max"),
+    ] {
+        say(
+            number,
+            format!("{} {} {bound} was hit.", count(number), if number == 1 { one } else { many }),
+        );
+    }
+    say(
+        stats.stream_bytes_dropped,
+        format!(
+            "{} of out-of-order payload not looked at: flow.stream_bytes_max was hit.",
+            bytes(stats.stream_bytes_dropped)
+        ),
+    );
+    lines
+}
