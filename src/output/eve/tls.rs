@@ -105,7 +105,7 @@ fn hex_number(buffer: &mut Vec<u8>, number: u16) {
 fn colons(buffer: &mut Vec<u8>, digits: &str, case: impl Fn(&u8) -> u8) {
     buffer.push(b'"');
     for (place, digit) in digits.bytes().filter(u8::is_ascii_hexdigit).enumerate() {
-        if place > 0 && place % 2 == 0 {
+        if place > 0 && place.is_multiple_of(2) {
             buffer.push(b':');
         }
         buffer.push(case(&digit));
