@@ -35,13 +35,13 @@ pub struct Settings {
     pub survey_frames: usize,
     /// The same in bytes of frames.
     pub survey_bytes: usize,
-    /// The same in seconds of packet time.
+    /// The same in seconds of packet time, once there are 256 frames.
     pub survey_s: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { survey_frames: 4_096, survey_bytes: 4 << 20, survey_s: 60 }
+        Self { survey_frames: 4_096, survey_bytes: 4 << 20, survey_s: 600 }
     }
 }
 

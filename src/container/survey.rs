@@ -15,7 +15,6 @@ use std::net::IpAddr;
 use crate::bounded::BoundedMap;
 use crate::decode::Packet;
 use crate::event::Zone;
-use crate::time::Timestamp;
 
 /// Share of packets that may lack the address of the veth's container: a bridge floods now and then.
 const STRANGERS_MAX: f64 = 0.02;
@@ -152,17 +151,6 @@ impl Default for Survey {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// When the survey ends: whichever comes first.
-#[derive(Clone, Copy, Debug)]
-pub struct SurveyEnd {
-    /// Frames.
-    pub frames: usize,
-    /// Bytes of frames held back meanwhile.
-    pub bytes: usize,
-    /// Packet time.
-    pub until: Timestamp,
 }
 
 #[cfg(test)]

@@ -8,6 +8,10 @@ use crate::decode::{self, Decoder, Frame, LinkType};
 use crate::event::LinkId;
 use crate::time::Timestamp;
 
+/// A quiet container's first minutes can hold one conversation alone: its peer would look like a
+/// container too. So the survey goes on until it has this many frames.
+const FRAMES_MIN: usize = 256;
+
 /// Frames of the survey, in one buffer.
 pub(super) struct HeldBack {
     survey: Survey,
@@ -43,9 +47,9 @@ impl HeldBack {
         }
     }
 
-    /// The survey's time is over.
+    /// The survey's time is over, and it has seen enough.
     pub(super) fn is_over(&self, at: Timestamp) -> bool {
-        self.until.is_some_and(|until| at > until)
+        self.frames.len() >= FRAMES_MIN && self.until.is_some_and(|until| at > until)
     }
 
     /// Counts and keeps a frame; returns false where a bound does not allow it.
