@@ -1,6 +1,6 @@
 """What containers do all day: threads and programs that scenarios mix in."""
 import time
-from lab import wait_port
+from lab import end, wait_port
 
 
 def world(lab):
@@ -30,8 +30,9 @@ def serve(s, port=8080):
 
 def ingress(s, port=8080, every=2.0, seconds=600, source=None):
     """Requests from the ingress controller (keep-alive) and the kubelet's probes, both from the node."""
-    s.lab.node.run(["/usr/bin/python3", "/run/lab/tools/ingress.py", s.pod.ip4, str(port), str(every), str(seconds), s.name])
-    s.lab.node.run(f"for i in $(seq 1 200); do curl -s -m 2 -o /dev/null -A kube-probe/1.29 http://{s.pod.ip4}:{port}/healthz; sleep 10; done")
+    p = s.lab.node.run(["/usr/bin/python3", "/run/lab/tools/ingress.py", s.pod.ip4, str(port), str(every), str(seconds), s.name])
+    q = s.lab.node.run(f"for i in $(seq 1 200); do curl -s -m 2 -o /dev/null -A kube-probe/1.29 http://{s.pod.ip4}:{port}/healthz; sleep 10; done")
+    s.stops += [lambda: end(p), lambda: end(q)]
 
 
 def calls(s, urls, every=7.0, seconds=600, user=None):

@@ -53,6 +53,22 @@ def parse(d):
     return (s, t, p, sp, dp, off, max(0, total - off))
 
 
+def own(packets, *mine):
+    """Without what a bridge floods to every port: unicast and ARP between others than these addresses (text)."""
+    import ipaddress
+    mine = [ipaddress.ip_address(a).packed for a in mine]
+
+    def keep(d):
+        if d[12:14] == b"\x08\x06":
+            return d[28:32] in mine or d[38:42] in mine
+        if d[12:14] == b"\x08\x00":
+            return d[26:30] in mine or d[30:34] in mine or d[30] >= 224
+        if d[12:14] == b"\x86\xdd":
+            return d[22:38] in mine or d[38:54] in mine or d[22] == 0xFE or d[38] == 0xFF
+        return True
+    return [p for p in packets if keep(p[2])]
+
+
 def cut(packets, keep=(), head=6000, snap=96, bulk_snap=66, only_over=0):
     """After the first `head` bytes of a flow's direction, keeps `snap` bytes of a packet (`bulk_snap` after ten times that). Flows for which a function in `keep` says yes stay whole."""
     if only_over and sum(len(d) + 16 for _, _, d in packets) <= only_over:

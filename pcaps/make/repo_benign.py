@@ -37,7 +37,8 @@ def _(s):
 def _(s):
     benign.serve(s)
     for path in ("livez", "readyz"):
-        s.lab.node.run(f"for i in $(seq 1 60); do curl -s -m 2 -o /dev/null -A kube-probe/1.29 http://{s.pod.ip4}:8080/{path}; sleep 5; done")
+        p = s.lab.node.run(f"for i in $(seq 1 60); do curl -s -m 2 -o /dev/null -A kube-probe/1.29 http://{s.pod.ip4}:8080/{path}; sleep 5; done")
+        s.stops.append(lambda p=p: end(p))
     s.until(150)
 
 

@@ -68,6 +68,7 @@ class Scenario:
     def save(self, packets, out, form):
         if getattr(self, "skip", None):  # the capture is to begin later
             packets = [p for p in packets if p[0] >= self.skip]
+        packets = cap.own(packets, self.pod.ip4, self.pod.ip6)
         factor = getattr(self, "factor", 1)
         if factor != 1:
             packets = cap.stretch(packets, factor)
