@@ -1,1 +1,93 @@
-//! TODO
+//! Captures to frames: files, directories and standard input, compressed or not, in time order.
+//!
+//! Classic pcap files are read by libpcap. It hides which interface a pcapng frame came from, and
+//! refuses files whose interfaces differ in link type, so pcapng goes through [`pcapng`], built on
+//! the `pcap-parser` crate. Compressed input and standard input reach either through a pipe that a
+//! thread fills. Several inputs are merged by the time of their next frame ([`merge`]).
+//!
+//! The common case, one uncompressed pcap file, hands out what libpcap returns: no copy, no
+//! allocation, no dynamic dispatch.
+
+mod compressed;
+mod damage;
+mod format;
+mod input;
+mod libpcap;
+mod merge;
+mod pcapng;
+
+pub use damage::{Damage, DamageKind};
+pub use format::Compression;
+pub use input::{InputError, Opened, Opening, open};
+pub use libpcap::PcapReader;
+pub use merge::Merge;
+pub use pcapng::PcapngReader;
+
+use crate::decode::{Frame, LinkType};
+use crate::event::LinkId;
+
+/// An interface that a capture names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Interface {
+    /// Its name, where the capture tells (pcapng's `if_name`).
+    pub name: Option<String>,
+    /// What its frames begin with.
+    pub link_type: LinkType,
+    /// Bytes of a frame that were captured at most; 0 where the capture does not tell.
+    pub snaplen: u32,
+}
+
+/// What a source has next.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// An interface, before its first frame.
+    Link(LinkId, Interface),
+    /// A frame.
+    Frame(LinkId, Frame<'a>),
+    /// No more; [`Source::damages`] says whether something is missing.
+    End,
+}
+
+/// Hands out frames. Not an iterator: a frame is borrowed from the source until the next call.
+pub trait Source {
+    /// The next frame, or the interface that it will come from.
+    fn next(&mut self) -> Next<'_>;
+
+    /// How far the input has been read, in bytes as stored (compressed bytes, where compressed).
+    fn position(&self) -> u64;
+
+    /// What could not be read; each is told once.
+    fn damages(&mut self) -> Vec<Damage>;
+}
+
+/// One file or stream.
+#[derive(Debug)]
+pub enum FileSource {
+    /// Through libpcap.
+    Pcap(PcapReader),
+    /// Through pcap-parser.
+    Pcapng(PcapngReader),
+}
+
+impl Source for FileSource {
+    fn next(&mut self) -> Next<'_> {
+        match self {
+            Self::Pcap(reader) => reader.next(),
+            Self::Pcapng(reader) => reader.next(),
+        }
+    }
+
+    fn position(&self) -> u64 {
+        match self {
+            Self::Pcap(reader) => reader.position(),
+            Self::Pcapng(reader) => reader.position(),
+        }
+    }
+
+    fn damages(&mut self) -> Vec<Damage> {
+        match self {
+            Self::Pcap(reader) => reader.damages(),
+            Self::Pcapng(reader) => reader.damages(),
+        }
+    }
+}
