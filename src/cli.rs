@@ -1,1 +1,188 @@
-//! TODO
+//! The command line: what it is called and what it takes. No behaviour.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+
+use crate::container::{Named, Network};
+use crate::detect::Severity;
+use crate::output::{Events, OUTPUTS};
+
+/// Network monitor for containers: reverse shells, beacons and exfiltration, seen at the veth.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vethwatch",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes:
+  0  done
+  1  done, and there is a finding at or above --fail-on
+  2  the input, the configuration or the environment cannot be used (a message says why)"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Analyse captures: files, directories or standard input
+    Replay(Box<ReplayArgs>),
+    /// Print the effective configuration, every key with its meaning and unit
+    Config(ConfigArgs),
+    /// Print the JSON Schema of the records
+    Schema,
+    /// Print a detector's alerting and detection strategy, or list the detectors
+    Ads(AdsArgs),
+}
+
+/// `vethwatch replay`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  vethwatch replay capture.pcap
+      Read one capture; on a terminal, show a report of what was found.
+  vethwatch replay --pod-network 10.244.0.0/16 /var/captures/
+      Read all captures of a directory in time order; every pod address is a container.
+  tcpdump -i any -w - | vethwatch replay --format eve --events alert -
+      Read standard input; write each finding as a line of JSON.
+  vethwatch replay --fail-on high capture.pcap.gz
+      Exit with 1 if there is a finding of severity high or critical.")]
+pub struct ReplayArgs {
+    /// Captures to read: pcap or pcapng, plain or compressed with gzip or zstd; `-` for standard
+    /// input; a directory for all captures in it. Several are merged in time order.
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+
+    /// Read settings from this TOML file; `vethwatch config` prints one to start from
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// How to write the results [default: table on a terminal, else eve]
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub format: Option<String>,
+
+    /// Which records to write in eve: alert, flow, dns, tls, stats, separated by commas
+    #[arg(long, value_name = "KIND,…", default_value_t = Events::ALL)]
+    pub events: Events,
+
+    /// Exit with 1 if there is a finding of this severity or above
+    #[arg(long, value_name = "SEVERITY", value_parser = severity_parser())]
+    pub fail_on: Option<Severity>,
+
+    /// A container by name and addresses; may be repeated
+    #[arg(long = "container", value_name = "NAME=ADDR[,ADDR…]", value_parser = container)]
+    pub containers: Vec<Named>,
+
+    /// Addresses in this range are containers; may be repeated
+    #[arg(long = "pod-network", value_name = "CIDR")]
+    pub pod_networks: Vec<Network>,
+
+    /// Addresses in this range are services of the cluster, never containers; may be repeated
+    #[arg(long = "service-network", value_name = "CIDR")]
+    pub service_networks: Vec<Network>,
+
+    /// Addresses in this range are nodes or gateways, never containers; may be repeated
+    #[arg(long = "node-network", value_name = "CIDR")]
+    pub node_networks: Vec<Network>,
+
+    /// Write the records to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Show no progress bar (it appears only on terminals, and only on long input)
+    #[arg(long)]
+    pub no_progress: bool,
+
+    /// Say on standard error what was read and what was passed over
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// `vethwatch config`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  vethwatch config > vethwatch.toml
+      Start a configuration file with every key at its default.
+  vethwatch config --config vethwatch.toml
+      Check a configuration file, and see what is in force with it.")]
+pub struct ConfigArgs {
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `vethwatch ads`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  vethwatch ads
+      List the detectors.
+  vethwatch ads reverse_shell
+      What it detects, how, what it cannot see, and what to do when it fires.")]
+pub struct AdsArgs {
+    /// Name of a detector
+    pub detector: Option<String>,
+}
+
+/// The names of the output formats.
+fn format_parser() -> PossibleValuesParser {
+    let values = OUTPUTS.iter().map(|output| PossibleValue::new(output.name).help(output.about));
+    PossibleValuesParser::new(values)
+}
+
+const SEVERITIES: [Severity; 5] =
+    [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+
+fn severity_parser() -> impl TypedValueParser<Value = Severity> {
+    PossibleValuesParser::new(SEVERITIES.map(Severity::as_str)).map(|name| {
+        let known = SEVERITIES.into_iter().find(|severity| severity.as_str() == name);
+        known.unwrap_or_default()
+    })
+}
+
+/// Reads `NAME=ADDR[,ADDR…]`.
+fn container(text: &str) -> Result<Named, String> {
+    let form = "write it as NAME=ADDRESS[,ADDRESS…], for example web=10.244.1.7,fd00::7";
+    let (name, addresses) = text.split_once('=').ok_or(form)?;
+    if name.is_empty() {
+        return Err(format!("the name is missing; {form}"));
+    }
+    let addresses = addresses
+        .split(',')
+        .map(|address| address.parse().map_err(|_| format!("`{address}` is no address; {form}")))
+        .collect::<Result<Vec<IpAddr>, _>>()?;
+    Ok(Named { name: name.into(), addresses, namespace: None, pod: None, image: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_containers() {
+        let named = container("web=10.244.1.7,fd00::7").unwrap();
+        assert_eq!((&*named.name, named.addresses.len()), ("web", 2));
+        for (case, text) in [
+            ("no address", "web"),
+            ("no name", "=10.0.0.1"),
+            ("an empty address", "web="),
+            ("a range", "web=10.0.0.0/8"),
+        ] {
+            assert!(container(text).is_err(), "{case}");
+        }
+    }
+}

@@ -1,8 +1,18 @@
 //! The configuration: one TOML file, one table per layer.
+//!
+//! `deploy/vethwatch.toml` has every key with its meaning and default. It is made from the doc
+//! comments and defaults of the `Settings` structs, and a test keeps it so.
+
+mod documented;
+mod limits;
+mod problem;
 
 use serde::{Deserialize, Serialize};
 
+use crate::detect::DETECTORS;
 use crate::{alert, allow, baseline, container, decode, engine, flow, proto};
+
+pub use problem::{Problem, nearest};
 
 /// All settings, as meant. Every layer's table is its own `Settings`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -26,4 +36,65 @@ pub struct Config {
     pub detect: toml::Table,
     /// `[[allow]]`
     pub allow: Vec<allow::Entry>,
+}
+
+impl Config {
+    /// Reads a configuration file's text. What it does not mention keeps its default.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it, with its line and its key.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| Problem::of_document(text, &error))?;
+        let written = toml::Table::try_from(&config).unwrap_or_default();
+        if let Some((path, complaint)) = limits::violation(&written) {
+            return Err(Problem::at_key(text, &path, complaint));
+        }
+        for (id, table) in &config.detect {
+            Self::check_detector(text, id, table)?;
+        }
+        for (number, entry) in config.allow.iter().enumerate() {
+            entry.validate().map_err(|error| {
+                let path = ["allow".to_owned(), number.to_string()];
+                Problem::at_key(text, &path, error.to_string())
+            })?;
+        }
+        Ok(config)
+    }
+
+    fn check_detector(text: &str, id: &str, table: &toml::Value) -> Result<(), Problem> {
+        let path = ["detect".to_owned(), id.to_owned()];
+        let Some(detector) = DETECTORS.iter().find(|detector| detector.id == id) else {
+            let ids: Vec<&str> = DETECTORS.iter().map(|detector| detector.id).collect();
+            return Err(Problem::unknown_key(text, &path, &ids));
+        };
+        let Some(table) = table.as_table() else {
+            let complaint = format!("is not a table; write [detect.{id}] and its keys below");
+            return Err(Problem::at_key(text, &path, complaint));
+        };
+        match (detector.configure)(table.clone()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Problem::of_table(text, &path, &error)),
+        }
+    }
+
+    /// The configuration in force as a TOML document: every key, with its meaning and unit.
+    pub fn to_documented_toml(&self) -> String {
+        documented::document(self)
+    }
+
+    /// All that is in force as one table, the detectors' defaults included.
+    pub fn to_table(&self) -> toml::Table {
+        let mut table = toml::Table::try_from(self).unwrap_or_default();
+        let mut detect = toml::Table::new();
+        for detector in DETECTORS {
+            let mut settings = (detector.defaults)();
+            if let Some(toml::Value::Table(given)) = self.detect.get(detector.id) {
+                settings.extend(given.clone());
+            }
+            detect.insert(detector.id.to_owned(), settings.into());
+        }
+        table.insert("detect".to_owned(), detect.into());
+        table
+    }
 }

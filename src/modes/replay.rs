@@ -1,0 +1,148 @@
+//! `vethwatch replay`: captures in, records out.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use super::progress::Progress;
+use crate::capture::{self, Next, Opened, Opening, Source};
+use crate::cli::ReplayArgs;
+use crate::config::Config;
+use crate::engine::{Engine, Input};
+use crate::output::{Look, OUTPUTS, Options, Sink, Worst, eve, table};
+use crate::record::Output;
+
+/// Exit code of a run that found what it was told to fail on.
+const FOUND: u8 = 1;
+
+/// Packets between two looks at anything but packets (count).
+const BATCH_PACKETS: u32 = 4_096;
+
+/// Reads the inputs through an engine.
+///
+/// # Errors
+/// An input, the configuration or the output cannot be used.
+pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    let config = effective(args)?;
+    let mut engine = Engine::new(&config)?;
+    let Opened { source, total_bytes, notes } = capture::open(&args.inputs)?;
+    if args.verbose {
+        notes.iter().for_each(|note| warn(note));
+    }
+    let mut output = Worst::new(output(args)?);
+    let mut feeder = Feeder {
+        engine: &mut engine,
+        output: &mut output,
+        progress: Progress::new(!args.no_progress, total_bytes),
+        verbose: args.verbose,
+        // Whoever asks for a verdict gets it, even if nobody reads the records any more.
+        stop_when_unread: args.fail_on.is_none(),
+    };
+    match source {
+        Opening::Pcap(mut source) => feeder.feed(&mut *source),
+        Opening::Pcapng(mut source) => feeder.feed(&mut *source),
+        Opening::Merged(mut source) => feeder.feed(&mut *source),
+    }
+    engine.finish(&mut output);
+    if let Some(error) = output.output().take_error() {
+        let place = args
+            .output
+            .as_deref()
+            .map_or("standard output".into(), |path| path.display().to_string());
+        bail!("{place}: the records cannot be written: {error}; check its space and permissions");
+    }
+    let failed = args.fail_on.is_some_and(|least| output.severity() >= Some(least));
+    Ok(if failed { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
+}
+
+/// The configuration file with the command line's word above it: networks given there replace the
+/// file's, containers given there come before the file's.
+fn effective(args: &ReplayArgs) -> anyhow::Result<Config> {
+    let mut config = super::load_config(args.config.as_deref())?;
+    let containers = &mut config.containers;
+    for (given, configured) in [
+        (&args.pod_networks, &mut containers.pod_networks),
+        (&args.service_networks, &mut containers.service_networks),
+        (&args.node_networks, &mut containers.node_networks),
+    ] {
+        if !given.is_empty() {
+            configured.clone_from(given);
+        }
+    }
+    let given = &args.containers;
+    containers.named.retain(|named| given.iter().all(|other| other.name != named.name));
+    containers.named.splice(0..0, given.iter().cloned());
+    Ok(config)
+}
+
+/// An output in the asked format. On a terminal that is a report, unless it goes to a file.
+fn output(args: &ReplayArgs) -> anyhow::Result<Box<dyn Sink>> {
+    let (writer, look): (Box<dyn Write>, Look) = match &args.output {
+        None => (Box::new(io::stdout()), Look::of_stdout()),
+        Some(path) => {
+            let file = File::create(path).with_context(|| {
+                format!("{}: cannot be written; check the path given with --output", path.display())
+            })?;
+            (Box::new(file), Look { width: Look::WIDTH, colour: false })
+        }
+    };
+    let to_terminal = args.output.is_none() && io::stdout().is_terminal();
+    let usual = if to_terminal { table::REGISTRATION.name } else { eve::REGISTRATION.name };
+    let name = args.format.as_deref().unwrap_or(usual);
+    let format = OUTPUTS.iter().find(|output| output.name == name);
+    let format = format.with_context(|| format!("there is no format `{name}`"))?;
+    Ok((format.make)(Options { events: args.events, look }, writer))
+}
+
+/// The reading loop and what it looks at now and then.
+struct Feeder<'a> {
+    engine: &'a mut Engine,
+    output: &'a mut Worst<Box<dyn Sink>>,
+    progress: Progress,
+    verbose: bool,
+    stop_when_unread: bool,
+}
+
+impl Feeder<'_> {
+    fn feed<S: Source>(&mut self, source: &mut S) {
+        while self.batch(source) {
+            self.progress.at(source.position());
+            if self.stop_when_unread && self.output.output().is_broken() {
+                break;
+            }
+        }
+        self.progress.clear();
+        for damage in source.damages() {
+            warn(&damage.to_string());
+        }
+    }
+
+    /// Reads the next packets; `false` at the end.
+    fn batch<S: Source>(&mut self, source: &mut S) -> bool {
+        for _ in 0..BATCH_PACKETS {
+            match source.next() {
+                Next::Frame(link, frame) => {
+                    self.engine.handle(Input::Frame { link, frame }, self.output);
+                }
+                Next::Link(link, interface) => {
+                    if let Some(name) = &interface.name {
+                        self.output.name_link(link, name);
+                    }
+                    if self.verbose {
+                        let name = interface.name.as_deref().unwrap_or("unnamed");
+                        warn(&format!("interface {}: {name}, {:?}", link.0, interface.link_type));
+                    }
+                }
+                Next::End => return false,
+            }
+        }
+        true
+    }
+}
+
+/// Says something on standard error. Where that cannot be written, there is nobody to tell.
+fn warn(text: &str) {
+    let _ = writeln!(io::stderr(), "vethwatch: {text}");
+}

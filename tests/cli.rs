@@ -1,0 +1,271 @@
+//! The command as people meet it: exit codes and messages.
+
+#![cfg(feature = "live")]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use support::{Order, Pcapng, datagrams, gzip, pcap, pcap_as, pcap_header, shared_captures};
+use tempfile::TempDir;
+
+const START: u64 = 1_772_366_400_000_000_000;
+
+/// A folder in which the command runs.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vethwatch"));
+        command.args(arguments).current_dir(self.0.path()).env_remove("NO_COLOR");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn run_with_stdin(&self, arguments: &[&str], stdin: &[u8]) -> Output {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        let bytes = stdin.to_vec();
+        let writer = std::thread::spawn(move || {
+            // The command may have seen enough.
+            let _ = pipe.write_all(&bytes);
+        });
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        output
+    }
+}
+
+/// Exit code and what was said on standard error.
+fn told(output: &Output) -> String {
+    let code = output.status.code().map_or_else(|| "a signal".to_owned(), |code| code.to_string());
+    format!("exit {code}\n{}", String::from_utf8_lossy(&output.stderr))
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn says_what_is_wrong_with_an_input() {
+    let desk = Desk::new();
+    let good = pcap(&datagrams(START, 1_000_000, 0, 3));
+    desk.write("good.pcap", &good);
+    desk.write("empty.pcap", b"");
+    desk.write("notes.txt", b"remember the milk\n");
+    desk.write("random.pcap", b"\x01\x02\x03\x04\x05\x06\x07\x08");
+    desk.write("capture.pcap.xz", b"\xfd7zXZ\0\0\x04");
+    desk.write("header.pcap", &good[..20]);
+    desk.write("version.pcap", &[&good[..4], &[9, 0], &good[6..]].concat());
+    desk.write("wireless.pcap", &pcap_header(Order::Big, false, 127));
+    desk.write("strange.pcap", &pcap_header(Order::Little, false, 65_000));
+    let mut wireless = Pcapng::new(Order::Little);
+    wireless.interface(127, Some("wlan0"), None);
+    wireless.packet(0, START, b"beacon");
+    desk.write("wireless.pcapng", &wireless.bytes);
+    desk.write("section.pcapng", &wireless.bytes[..16]);
+    desk.write("notes.gz", &gzip(b"remember the milk\n"));
+    desk.write("nothing.gz", &gzip(b""));
+    desk.write("twice.gz", &gzip(&gzip(&good)));
+    desk.write("broken.gz", &[&gzip(&good)[..10], &[0xff; 20]].concat());
+    desk.write("short.gz", &gzip(&good)[..12]);
+    fs::create_dir(desk.0.path().join("folder")).unwrap();
+    desk.write("folder/notes.txt", b"remember the milk\n");
+    fs::create_dir(desk.0.path().join("bare")).unwrap();
+    let mut all = String::new();
+    for arguments in [
+        &["replay", "missing.pcap"] as &[&str],
+        &["replay", "good.pcap", "missing.pcap"],
+        &["replay", "empty.pcap"],
+        &["replay", "notes.txt"],
+        &["replay", "random.pcap"],
+        &["replay", "capture.pcap.xz"],
+        &["replay", "header.pcap"],
+        &["replay", "version.pcap"],
+        &["replay", "wireless.pcap"],
+        &["replay", "strange.pcap"],
+        &["replay", "wireless.pcapng"],
+        &["replay", "section.pcapng"],
+        &["replay", "notes.gz"],
+        &["replay", "nothing.gz"],
+        &["replay", "twice.gz"],
+        &["replay", "broken.gz"],
+        &["replay", "short.gz"],
+        &["replay", "folder"],
+        &["replay", "bare"],
+        &["replay", "-"],
+        &["replay", "-", "-"],
+    ] {
+        let output = desk.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", told(&output));
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+        all += &format!("$ vethwatch {}\n{}", arguments.join(" "), told(&output));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn says_what_is_wrong_with_arguments_and_configuration() {
+    let desk = Desk::new();
+    desk.write("good.pcap", &pcap(&datagrams(START, 1_000_000, 0, 3)));
+    desk.write("unknown.toml", b"[flow]\nflow_max = 1\n");
+    desk.write("type.toml", b"[flow]\nflows_max = \"many\"\n");
+    desk.write("range.toml", b"[flow]\nflows_max = 0\n");
+    desk.write("syntax.toml", b"[flow\n");
+    desk.write("allow.toml", b"[[allow]]\nreason = \"backup\"\nport = 443\n");
+    let mut all = String::new();
+    for arguments in [
+        &["replay", "--config", "missing.toml", "good.pcap"] as &[&str],
+        &["replay", "--config", "unknown.toml", "good.pcap"],
+        &["replay", "--config", "type.toml", "good.pcap"],
+        &["replay", "--config", "range.toml", "good.pcap"],
+        &["replay", "--config", "syntax.toml", "good.pcap"],
+        &["config", "--config", "allow.toml"],
+        &["replay", "--output", "no/such/folder", "good.pcap"],
+        &["replay", "--output", "/dev/full", "good.pcap"],
+        &["replay", "--format", "xml", "good.pcap"],
+        &["replay", "--container", "web", "good.pcap"],
+        &["replay", "--pod-network", "10.0.0.0/33", "good.pcap"],
+        &["replay", "--fail-on", "urgent", "good.pcap"],
+        &["replay", "--events", "alert,http", "good.pcap"],
+        &["replay"],
+    ] {
+        let output = desk.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", told(&output));
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+        all += &format!("$ vethwatch {}\n{}", arguments.join(" "), told(&output));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn helps() {
+    let desk = Desk::new();
+    for command in ["", "replay", "config", "ads"] {
+        let mut arguments = vec!["--help"];
+        if !command.is_empty() {
+            arguments.insert(0, command);
+        }
+        let output = desk.run(&arguments);
+        assert!(output.status.success());
+        let name = format!("help {command}");
+        insta::assert_snapshot!(name.trim(), stdout(&output));
+    }
+}
+
+#[test]
+fn knows_no_other_detectors() {
+    let output = Desk::new().run(&["ads", "beacom"]);
+    assert!(told(&output).starts_with("exit 2\nvethwatch: error: no detector is called `beacom`"));
+}
+
+#[test]
+fn prints_the_configuration_in_force() {
+    let desk = Desk::new();
+    let defaults = stdout(&desk.run(&["config"]));
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/vethwatch.toml");
+    assert_eq!(defaults, fs::read_to_string(kept).unwrap());
+    desk.write("some.toml", b"[flow]\nflows_max = 7\n");
+    let some = stdout(&desk.run(&["config", "--config", "some.toml"]));
+    let differences: Vec<_> =
+        defaults.lines().zip(some.lines()).filter(|(default, now)| default != now).collect();
+    assert_eq!(differences, [("flows_max = 65536", "flows_max = 7")]);
+}
+
+#[test]
+fn analyses_a_cut_off_capture_with_one_warning() {
+    let desk = Desk::new();
+    let bytes = pcap(&datagrams(START, 1_000_000, 0, 3));
+    desk.write("cut.pcap", &bytes[..bytes.len() - 1]);
+    let output = desk.run(&["replay", "cut.pcap"]);
+    insta::assert_snapshot!(told(&output), @r"
+    exit 0
+    vethwatch: cut.pcap is cut off inside a record; analysed the 2 packets before that, 156 bytes of 221
+    ");
+}
+
+#[test]
+fn reads_standard_input_whatever_it_holds() {
+    let desk = Desk::new();
+    let packets = datagrams(START, 1_000_000, 0, 300);
+    let mut mixed = Pcapng::new(Order::Big);
+    mixed.interface(1, Some("veth0"), Some(9));
+    mixed.interface(101, Some("tun0"), Some(9));
+    mixed.packet(0, packets[0].0, &packets[0].1);
+    mixed.packet(1, packets[1].0, &packets[1].1[14..]);
+    for (case, bytes) in [
+        ("pcap", pcap(&packets)),
+        ("pcap, big endian, microseconds", pcap_as(Order::Big, false, 1, &packets)),
+        ("pcap, gzip", gzip(&pcap(&packets))),
+        ("pcapng of two link types", mixed.bytes.clone()),
+        ("pcapng of two link types, gzip", gzip(&mixed.bytes)),
+    ] {
+        let output = desk.run_with_stdin(&["replay", "-"], &bytes);
+        assert_eq!(told(&output), "exit 0\n", "{case}");
+    }
+    let output = desk.run_with_stdin(&["replay", "-"], b"remember the milk\n");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told(&output).contains("standard input: is not a capture but text"));
+}
+
+#[test]
+fn reads_named_pipes() {
+    let desk = Desk::new();
+    let pipe = desk.0.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: no mkfifo");
+        return;
+    }
+    let bytes = pcap(&datagrams(START, 1_000_000, 0, 300));
+    let writer = std::thread::spawn(move || fs::write(pipe, bytes).unwrap());
+    assert_eq!(told(&desk.run(&["replay", "pipe"])), "exit 0\n");
+    writer.join().unwrap();
+}
+
+#[test]
+fn reads_public_captures_that_libpcap_does_not() {
+    let Some(captures) = shared_captures() else { return };
+    let folder = captures.join("public/decode_tunnel");
+    let desk = Desk::new();
+    for (file, expected) in [
+        // Five interfaces of three link types.
+        ("seladb__PcapPlusPlus__many_interfaces-1.pcapng", Some(0)),
+        ("arkime__arkime__bigendian.pcap", Some(0)),
+        ("seladb__PcapPlusPlus__nanosecs.pcap", Some(0)),
+        // 802.11: no container speaks it.
+        ("arkime__arkime__80211http.pcap", Some(2)),
+    ] {
+        let path = folder.join(file);
+        let output = desk.run(&["replay", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), expected, "{file}: {}", told(&output));
+    }
+}
+
+#[test]
+fn stops_quietly_when_nobody_reads() {
+    let desk = Desk::new();
+    for arguments in [&["config"] as &[&str], &["schema"], &["ads"]] {
+        let mut child = desk.command(arguments).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(told(&child.wait_with_output().unwrap()), "exit 0\n", "{arguments:?}");
+    }
+}
