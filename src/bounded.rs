@@ -41,6 +41,20 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         self.entries.peek(key)
     }
 
+    /// The value of `key`, writable, without a change of order.
+    pub fn peek_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.entries.peek_mut(key)
+    }
+
+    /// The entry that would have to go next.
+    pub fn peek_oldest(&self) -> Option<(&K, &V)> {
+        self.entries.peek_lru()
+    }
+
     /// The value of `key`, made by `value` where there is none; now the most recently used.
     pub fn get_or_insert_with(&mut self, key: K, value: impl FnOnce() -> V) -> &mut V {
         if self.entries.len() == self.entries.cap().get() && !self.entries.contains(&key) {

@@ -2,11 +2,24 @@
 //!
 //! Checksums are not verified: a veth leaves them unfilled. A frame that the snap length cut decodes
 //! as far as it goes; volumes come from the IP lengths, never from the captured ones.
+//!
+//! A frame is unwrapped from the outside in, one file a layer: [`link`], [`network`], [`tunnel`],
+//! [`transport`]; [`walk`] is what they share. [`fragments`] puts IP packets together again.
+
+mod walk;
+mod link;
+mod network;
+mod tunnel;
+mod transport;
+mod fragments;
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::fragments::FragmentCounts;
+use self::fragments::Reassembly;
+use self::walk::{TunnelPorts, Walk};
 use crate::event::{Endpoint, IpProtocol, Tunnel};
 use crate::time::Timestamp;
 
@@ -204,97 +217,66 @@ impl Default for Settings {
 }
 
 /// Why a frame yielded no packet. Counted per variant; never logged per packet, never fatal.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DecodeError {
-    /// The frame ends inside its link header.
+    /// The frame ends inside its link header, or inside the tags that follow it.
+    #[error("the frame ends inside its link header")]
     NoLink,
     /// Not IP: ARP, LLDP and the like.
+    #[error("the frame holds no IP packet")]
     NotIp,
     /// The frame ends inside its IP header.
+    #[error("the frame ends inside its IP header")]
     NoIp,
     /// The IP header contradicts itself.
+    #[error("the IP header contradicts itself")]
     BadIp,
     /// More headers inside one another than are followed.
+    #[error("more headers inside one another than are followed")]
     TooDeep,
     /// A fragment: kept, or dropped for its bound.
+    #[error("a fragment, and the rest is not there yet")]
     Fragment,
 }
 
 /// Turns frames into packets; holds the fragments that wait for their rest.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
-    settings: Settings,
+    ports: TunnelPorts,
+    reassembly: Reassembly,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new(Settings::default())
+    }
 }
 
 impl Decoder {
     /// A decoder with nothing held.
-    pub const fn new(settings: Settings) -> Self {
-        Self { settings }
+    pub fn new(settings: Settings) -> Self {
+        Self { ports: TunnelPorts::new(&settings), reassembly: Reassembly::new(&settings) }
     }
 
-    /// The packet in a frame; for tunnels, the innermost.
+    /// The packet in a frame; for tunnels, the innermost. The fragment that completes a packet
+    /// gives the whole of it.
     ///
     /// # Errors
     /// Says why there is none.
+    #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Packet<'a>, DecodeError> {
-        let _ = &self.settings;
-        let lax = match frame.link_type {
-            LinkType::Ethernet => etherparse::LaxSlicedPacket::from_ethernet(frame.bytes)
-                .map_err(|_| DecodeError::NoLink)?,
-            _ => {
-                etherparse::LaxSlicedPacket::from_ip(frame.bytes).map_err(|_| DecodeError::NoIp)?
-            }
-        };
-        let macs = match &lax.link {
-            Some(etherparse::LinkSlice::Ethernet2(link)) => {
-                Some((link.source(), link.destination()))
-            }
-            _ => None,
-        };
-        let (source, destination, ip_bytes): (IpAddr, IpAddr, u32) = match &lax.net {
-            Some(etherparse::LaxNetSlice::Ipv4(ip)) => (
-                ip.header().source_addr().into(),
-                ip.header().destination_addr().into(),
-                u32::from(ip.header().total_len()),
-            ),
-            Some(etherparse::LaxNetSlice::Ipv6(ip)) => (
-                ip.header().source_addr().into(),
-                ip.header().destination_addr().into(),
-                u32::from(ip.header().payload_length()) + 40,
-            ),
-            _ => return Err(DecodeError::NotIp),
-        };
-        let (protocol, transport, payload) = match &lax.transport {
-            Some(etherparse::TransportSlice::Tcp(tcp)) => (
-                IpProtocol::TCP,
-                Transport::Tcp(Tcp {
-                    source: tcp.source_port(),
-                    destination: tcp.destination_port(),
-                    sequence: tcp.sequence_number(),
-                    acknowledgement: tcp.acknowledgment_number(),
-                    flags: tcp.slice()[13],
-                    window: tcp.window_size(),
-                }),
-                tcp.payload(),
-            ),
-            Some(etherparse::TransportSlice::Udp(udp)) => (
-                IpProtocol::UDP,
-                Transport::Udp { source: udp.source_port(), destination: udp.destination_port() },
-                udp.payload(),
-            ),
-            _ => return Err(DecodeError::NotIp),
-        };
-        Ok(Packet {
-            source,
-            destination,
-            protocol,
-            transport,
-            ip_bytes,
-            payload,
-            payload_bytes: payload.len() as u32,
-            vlan: 0,
-            tunnel: None,
-            macs,
-        })
+        let mut walk = Walk::new(&self.ports);
+        match walk.frame(frame) {
+            Err(DecodeError::Fragment) => self.reassembly.resume(frame.at, &mut walk),
+            done => done,
+        }
+    }
+
+    /// What became of the fragments so far.
+    pub const fn fragments(&self) -> FragmentCounts {
+        self.reassembly.counts()
     }
 }
+
+#[cfg(test)]
+mod tests;

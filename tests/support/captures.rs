@@ -1,0 +1,116 @@
+//! Reads capture files for tests: every frame with its own link type, as far as the file is sound.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pcap_parser::{Block, PcapBlockOwned};
+
+/// A frame, with the number of its link type as the file has it.
+#[derive(Clone, Debug)]
+pub struct CapturedFrame {
+    pub at_ns: u64,
+    pub link_type: u32,
+    pub wire_bytes: u32,
+    pub bytes: Vec<u8>,
+}
+
+/// The folder of shared captures; `None`, with a message, where this machine has none.
+pub fn shared_captures() -> Option<PathBuf> {
+    let folder = match std::env::var_os("VETHWATCH_CAPTURES") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"),
+    };
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: no captures at {}; set VETHWATCH_CAPTURES", folder.display());
+    None
+}
+
+/// All files below a folder, in the order of their names.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The frames of a pcap or pcapng file, up to its end or its first flaw; none for another file.
+pub fn frames(path: &Path) -> Vec<CapturedFrame> {
+    let Ok(file) = fs::read(path) else { return Vec::new() };
+    // Room for the largest block that the file can hold.
+    let capacity = file.len() + 65_536;
+    let Ok(mut reader) = pcap_parser::create_reader(capacity, &file[..]) else {
+        return Vec::new();
+    };
+    let mut frames = Vec::new();
+    let (mut link_type, mut ticks_per_s, mut snap_len) = (0, 1_000_000, 0);
+    let mut interfaces: Vec<(u32, u64, u32)> = Vec::new();
+    loop {
+        match reader.next() {
+            Ok((consumed, block)) => {
+                match block {
+                    PcapBlockOwned::LegacyHeader(header) => {
+                        link_type = header.network.0 as u32 & 0x0fff_ffff;
+                        snap_len = header.snaplen;
+                        if header.is_nanosecond_precision() {
+                            ticks_per_s = 1_000_000_000;
+                        }
+                    }
+                    PcapBlockOwned::Legacy(record) => frames.push(CapturedFrame {
+                        at_ns: u64::from(record.ts_sec) * 1_000_000_000
+                            + u64::from(record.ts_usec) * (1_000_000_000 / ticks_per_s),
+                        link_type,
+                        wire_bytes: record.origlen,
+                        bytes: record.data.to_vec(),
+                    }),
+                    PcapBlockOwned::NG(Block::SectionHeader(_)) => interfaces.clear(),
+                    PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => interfaces.push((
+                        interface.linktype.0 as u32,
+                        interface.ts_resolution().unwrap_or(1_000_000),
+                        interface.snaplen,
+                    )),
+                    PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+                        let (link_type, ticks_per_s, _) =
+                            interfaces.get(packet.if_id as usize).copied().unwrap_or((1, 1, 0));
+                        let ticks =
+                            u128::from(packet.ts_high) << 32 | u128::from(packet.ts_low);
+                        let at_ns = ticks * 1_000_000_000 / u128::from(ticks_per_s.max(1));
+                        frames.push(CapturedFrame {
+                            at_ns: u64::try_from(at_ns).unwrap_or(u64::MAX),
+                            link_type,
+                            wire_bytes: packet.origlen,
+                            bytes: packet
+                                .data
+                                .get(..packet.caplen as usize)
+                                .unwrap_or(packet.data)
+                                .to_vec(),
+                        });
+                    }
+                    PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
+                        let (link_type, _, snap_len) =
+                            interfaces.first().copied().unwrap_or((1, 1, snap_len));
+                        let snap_len = if snap_len == 0 { u32::MAX } else { snap_len };
+                        let captured = packet.origlen.min(snap_len) as usize;
+                        frames.push(CapturedFrame {
+                            at_ns: 0,
+                            link_type,
+                            wire_bytes: packet.origlen,
+                            bytes: packet.data.get(..captured).unwrap_or(packet.data).to_vec(),
+                        });
+                    }
+                    PcapBlockOwned::NG(_) => {}
+                }
+                reader.consume(consumed);
+            }
+            // The buffer holds the whole file, so what is incomplete stays so.
+            Err(_) => return frames,
+        }
+    }
+}
