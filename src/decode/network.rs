@@ -139,10 +139,7 @@ impl<'a> Walk<'a, '_> {
                         .map(|header| (header.next_header(), header.slice().len()))
                 }
                 IpNumber::IPV6_FRAGMENTATION_HEADER if ip.v6 => {
-                    match self.fragment_header(ip, span)? {
-                        Some(next) => Some((next, Ipv6FragmentHeader::LEN)),
-                        None => None,
-                    }
+                    self.fragment_header(ip, span)?.map(|next| (next, Ipv6FragmentHeader::LEN))
                 }
                 _ => None,
             };

@@ -3,7 +3,6 @@
 use etherparse::PacketBuilder;
 
 use super::*;
-use crate::event::TunnelKind;
 
 const A: [u8; 4] = [10, 0, 0, 1];
 const B: [u8; 4] = [10, 0, 0, 2];
