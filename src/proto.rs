@@ -216,6 +216,48 @@ pub struct Registration {
     pub probe: fn(&Probe<'_>) -> Match,
     /// Reads it.
     pub reader: Reader,
+    /// TLS may begin midway (STARTTLS and its like).
+    pub may_start_tls: bool,
+}
+
+impl Registration {
+    /// A protocol on TCP that is recognised and not read further.
+    pub const fn stream(protocol: &'static Protocol, probe: fn(&Probe<'_>) -> Match) -> Self {
+        Self { protocol, over: Over::Stream, probe, reader: Reader::None, may_start_tls: false }
+    }
+
+    /// The same on UDP.
+    pub const fn datagram(protocol: &'static Protocol, probe: fn(&Probe<'_>) -> Match) -> Self {
+        Self { protocol, over: Over::Datagram, probe, reader: Reader::None, may_start_tls: false }
+    }
+
+    /// With first bytes that are the same on TCP and on UDP.
+    #[must_use]
+    pub const fn over_both(mut self) -> Self {
+        self.over = Over::Both;
+        self
+    }
+
+    /// With a parser.
+    #[must_use]
+    pub const fn read_by(mut self, make: fn() -> Box<dyn Parser>) -> Self {
+        self.reader = Reader::Parser(make);
+        self
+    }
+
+    /// With a reader of single datagrams.
+    #[must_use]
+    pub const fn datagrams_by(mut self, read: fn(Side, &[u8], &mut Sink<'_>) -> Appetite) -> Self {
+        self.reader = Reader::Datagrams(read);
+        self
+    }
+
+    /// TLS may begin midway.
+    #[must_use]
+    pub const fn may_start_tls(mut self) -> Self {
+        self.may_start_tls = true;
+        self
+    }
 }
 
 impl fmt::Debug for Registration {

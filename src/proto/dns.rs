@@ -8,7 +8,7 @@
 mod message;
 mod name;
 
-use super::{Appetite, Match, Over, Parser, Probe, Reader, Registration, Sink};
+use super::{Appetite, Match, Parser, Probe, Registration, Sink};
 use crate::event::{Fact, Manner, Protocol, Side};
 
 pub use message::{ANSWERS_MAX, QUESTIONS_MAX, TEXT_BYTES_MAX, decode};
@@ -23,44 +23,29 @@ pub static LLMNR: Protocol = Protocol { name: "llmnr", manner: Manner::RequestRe
 pub static NBNS: Protocol = Protocol { name: "nbns", manner: Manner::RequestResponse };
 
 /// DNS over UDP, on any port.
-pub const OVER_UDP: Registration = Registration {
-    protocol: &DNS,
-    over: Over::Datagram,
-    probe: probe_datagram,
-    reader: Reader::Datagrams(datagram),
-};
+pub const OVER_UDP: Registration =
+    Registration::datagram(&DNS, probe_datagram).datagrams_by(datagram);
 
 /// DNS over TCP, on any port.
-pub const OVER_TCP: Registration = Registration {
-    protocol: &DNS,
-    over: Over::Stream,
-    probe: probe_stream,
-    reader: Reader::Parser(|| Box::new(Stream::default())),
-};
+pub const OVER_TCP: Registration =
+    Registration::stream(&DNS, probe_stream).read_by(|| Box::new(Stream::default()));
 
 /// Multicast DNS.
-pub const OVER_MULTICAST: Registration = Registration {
-    protocol: &MDNS,
-    over: Over::Datagram,
-    probe: |probe| Match::when(probe.port == 5353 && message::header_fits(probe.opening())),
-    reader: Reader::Datagrams(datagram),
-};
+pub const OVER_MULTICAST: Registration = Registration::datagram(&MDNS, |probe| {
+    Match::when(probe.port == 5353 && message::header_fits(probe.opening()))
+})
+.datagrams_by(datagram);
 
 /// Link-local multicast name resolution.
-pub const LINK_LOCAL: Registration = Registration {
-    protocol: &LLMNR,
-    over: Over::Datagram,
-    probe: |probe| Match::when(probe.port == 5355 && message::header_fits(probe.opening())),
-    reader: Reader::Datagrams(datagram),
-};
+pub const LINK_LOCAL: Registration = Registration::datagram(&LLMNR, |probe| {
+    Match::when(probe.port == 5355 && message::header_fits(probe.opening()))
+})
+.datagrams_by(datagram);
 
 /// NetBIOS name service. Its names are not DNS names: no facts.
-pub const NETBIOS: Registration = Registration {
-    protocol: &NBNS,
-    over: Over::Datagram,
-    probe: |probe| Match::when(probe.port == 137 && message::netbios_fits(probe.opening())),
-    reader: Reader::None,
-};
+pub const NETBIOS: Registration = Registration::datagram(&NBNS, |probe| {
+    Match::when(probe.port == 137 && message::netbios_fits(probe.opening()))
+});
 
 const PORT: u16 = 53;
 
@@ -85,7 +70,7 @@ fn probe_stream(probe: &Probe<'_>) -> Match {
     let more = if probe.answer().is_empty() { Match::Maybe } else { Match::No };
     let Some((length, rest)) = bytes.split_first_chunk() else { return more };
     let length = usize::from(u16::from_be_bytes(*length));
-    if length < message::HEADER_BYTES || length > FIRST_BYTES_MAX {
+    if !(message::HEADER_BYTES..=FIRST_BYTES_MAX).contains(&length) {
         return Match::No;
     }
     if rest.len() < message::HEADER_BYTES {

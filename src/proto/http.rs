@@ -6,19 +6,15 @@
 //! follows be probed afresh.
 
 use super::text::{Line, Lines, contains_ignore_case, text};
-use super::{Appetite, Match, Over, Parser, Probe, Reader, Registration, Sink, websocket};
+use super::{Appetite, Match, Parser, Probe, Registration, Sink, websocket};
 use crate::event::{Fact, HttpFacts, Manner, Protocol, Side};
 
 /// HTTP/1.
 pub static PROTOCOL: Protocol = Protocol { name: "http", manner: Manner::RequestResponse };
 
 /// HTTP/1 on any port.
-pub const REGISTRATION: Registration = Registration {
-    protocol: &PROTOCOL,
-    over: Over::Stream,
-    probe,
-    reader: Reader::Parser(|| Box::new(Http::default())),
-};
+pub const REGISTRATION: Registration =
+    Registration::stream(&PROTOCOL, probe).read_by(|| Box::new(Http::default()));
 
 /// Longest line of a head (bytes). Servers refuse longer ones too: 8 KiB is the usual limit.
 const LINE_BYTES_MAX: usize = 8_192;

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::tls::{self, Begin};
 use super::{Appetite, Match, Over, PROTOCOLS, Parser, Probe, Reader, Registration, Sink};
-use crate::event::{Protocol, Side};
+use crate::event::{Fact, Manner, Protocol, Side};
 
 /// What the bytes of a flow say about its protocol.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,15 +40,25 @@ const RESTARTS_MAX: u8 = 4;
 /// Datagrams that may pass before a flow without a match counts as unknown (count).
 const DATAGRAMS_MAX: u8 = 4;
 
+/// Bytes of each direction in which a STARTTLS is looked for. Greetings and capabilities take a few
+/// hundred.
+const WATCH_BYTES: u64 = 4_096;
+
 /// The protocol state of one flow. Small until a parser is needed, and small again after it.
 #[derive(Default)]
 pub struct Session {
     stage: Stage,
-    verdict: Verdict,
+    known: Option<&'static Registration>,
+    outer: Option<&'static Registration>,
+    watch: tls::Watch,
     restarts: u8,
     datagrams: u8,
+    unknown: bool,
+    /// The parser bounds itself.
     all: bool,
     midstream: bool,
+    /// The flow's sides were swapped after parsers had begun.
+    turned: bool,
 }
 
 #[derive(Default)]
@@ -61,6 +72,8 @@ enum Stage {
     Datagrams(fn(Side, &[u8], &mut Sink<'_>) -> Appetite),
     /// The protocol's own parser.
     Parsing(Box<dyn Parser>),
+    /// Nothing more to learn, unless TLS begins.
+    Watching,
     /// Nothing more to learn.
     Done,
 }
@@ -75,32 +88,57 @@ struct Held {
 
 /// What the table says about some first bytes.
 enum Found {
-    Row(usize),
+    Row(&'static Registration, usize),
     Undecided { awaits: bool },
     Nothing,
 }
 
+/// Where a call comes from: what does not change while it is answered.
+#[derive(Clone, Copy)]
+struct At {
+    from: Side,
+    stream: bool,
+    port: u16,
+}
+
 impl Session {
-    /// For a flow whose beginning was not seen: protocols that can be told midway are looked for
-    /// too. Others take its bytes for a beginning, and mostly find that they are none.
-    pub fn midstream() -> Self {
-        Self { midstream: true, ..Self::default() }
+    /// The flow's beginning was not seen: protocols that can be told midway are looked for too.
+    /// Others take its bytes for a beginning, and mostly find that they are none.
+    pub const fn picked_up_midway(&mut self) {
+        self.midstream = true;
+    }
+
+    /// The flow's sides have been swapped. Parsers go on with the sides that they know.
+    pub const fn turn_around(&mut self) {
+        self.turned = !self.turned;
     }
 
     /// Whether bytes at this position of their direction are worth passing to [`Self::data`].
     /// `content_bytes` is [`crate::flow::Settings::content_bytes`]; a parser that bounds itself
     /// (TLS up to the end of its handshake, DNS over TCP) sees what lies beyond too.
     pub const fn wants(&self, offset: u64, content_bytes: u32) -> bool {
+        let content = offset < content_bytes as u64;
         match self.stage {
             Stage::Done => false,
             Stage::Datagrams(_) => true,
-            _ => self.all || offset < content_bytes as u64,
+            Stage::Watching => content && offset < WATCH_BYTES,
+            Stage::Fresh | Stage::Probing(_) | Stage::Parsing(_) => self.all || content,
         }
     }
 
     /// What is known so far.
     pub const fn verdict(&self) -> Verdict {
-        self.verdict
+        match self.known {
+            Some(known) => Verdict::Known(known.protocol),
+            None if self.unknown => Verdict::Unknown,
+            None => Verdict::Undecided,
+        }
+    }
+
+    /// The protocol that the flow began with, where another runs inside it now: `smtp` before TLS,
+    /// `socks` around what it relays.
+    pub fn outer(&self) -> Option<&'static Protocol> {
+        self.outer.map(|outer| outer.protocol)
     }
 
     /// Takes the next stream bytes of a side, in order, or one whole datagram. `port` is the
@@ -114,23 +152,29 @@ impl Session {
         sink: &mut Sink<'_>,
     ) -> Verdict {
         if !bytes.is_empty() {
-            self.feed(from, bytes, stream, port, sink);
+            if self.turned && stream {
+                let at = At { from: from.other(), stream, port };
+                turned(sink, |sink| self.feed(at, bytes, sink));
+            } else {
+                self.feed(At { from, stream, port }, bytes, sink);
+            }
         }
-        self.verdict
+        self.verdict()
     }
 
     /// `bytes` of this side's stream were lost.
     pub fn gap(&mut self, from: Side, bytes: u64, port: u16, sink: &mut Sink<'_>) -> Verdict {
+        let from = if self.turned { from.other() } else { from };
         match &mut self.stage {
             Stage::Parsing(parser) => {
                 let appetite = parser.gap(from, bytes, sink);
-                self.act(appetite, from, &[], true, port, sink);
+                self.act(appetite, At { from, stream: true, port }, &[], sink);
             }
             // The first bytes are what names a protocol; behind a gap there are none.
-            Stage::Fresh | Stage::Probing(_) => self.unknown(),
-            Stage::Datagrams(_) | Stage::Done => {}
+            Stage::Fresh | Stage::Probing(_) => self.give_up(true),
+            Stage::Datagrams(_) | Stage::Watching | Stage::Done => {}
         }
-        self.verdict
+        self.verdict()
     }
 
     /// The flow is over: parsers report what they have.
@@ -139,65 +183,115 @@ impl Session {
             parser.close(sink);
         }
         self.stage = Stage::Done;
-        self.verdict
+        self.verdict()
     }
 
-    fn feed(&mut self, from: Side, bytes: &[u8], stream: bool, port: u16, sink: &mut Sink<'_>) {
+    fn feed(&mut self, at: At, bytes: &[u8], sink: &mut Sink<'_>) {
+        if let Some(begin) = self.tls_begins(at, bytes) {
+            return self.start_tls(begin, at, bytes, sink);
+        }
         match &mut self.stage {
-            Stage::Done => {}
-            Stage::Fresh => self.open(from, bytes, stream, port, sink),
+            Stage::Done | Stage::Watching => {}
+            Stage::Fresh => self.open(at, bytes, sink),
             Stage::Probing(held) => {
-                held.take(from, bytes, sink.settings.probe_bytes);
-                self.probe_held(port, sink);
+                held.take(at.from, bytes, sink.settings.probe_bytes);
+                self.probe_held(at, sink);
             }
             Stage::Datagrams(read) => {
-                let appetite = read(from, bytes, sink);
-                self.act(appetite, from, bytes, stream, port, sink);
+                let appetite = read(at.from, bytes, sink);
+                self.act(appetite, at, bytes, sink);
             }
             Stage::Parsing(parser) => {
-                let appetite = parser.data(from, bytes, sink);
-                self.act(appetite, from, bytes, stream, port, sink);
+                let appetite = parser.data(at.from, bytes, sink);
+                self.act(appetite, at, bytes, sink);
             }
         }
     }
 
+    /// Where the originator goes over to TLS, if it may and does.
+    fn tls_begins(&mut self, at: At, bytes: &[u8]) -> Option<Begin> {
+        let may = match self.stage {
+            Stage::Watching => true,
+            Stage::Parsing(_) => self.known.is_some_and(|known| known.may_start_tls),
+            _ => false,
+        };
+        if !may || at.from != Side::Originator || self.restarts >= RESTARTS_MAX {
+            return None;
+        }
+        self.watch.look(bytes)
+    }
+
+    /// Looks for TLS in the bytes, too, that named the protocol or named none.
+    fn watch_from(&mut self, at: At, bytes: &[u8], sink: &mut Sink<'_>) {
+        if let Some(begin) = self.tls_begins(at, bytes) {
+            self.start_tls(begin, at, bytes, sink);
+        }
+    }
+
+    fn start_tls(&mut self, begin: Begin, at: At, bytes: &[u8], sink: &mut Sink<'_>) {
+        self.watch = tls::Watch::default();
+        self.restart();
+        match begin {
+            Begin::Before(before, length) => {
+                self.feed(at, before.get(..length).unwrap_or_default(), sink);
+                self.feed(at, bytes, sink);
+            }
+            Begin::At(place) => self.feed(at, bytes.get(place..).unwrap_or_default(), sink),
+        }
+    }
+
+    fn restart(&mut self) {
+        self.restarts += 1;
+        self.all = false;
+        self.outer = self.outer.or(self.known);
+        self.stage = if self.restarts > RESTARTS_MAX { Stage::Done } else { Stage::Fresh };
+    }
+
     /// The first bytes of a flow, or the first after a restart. Usually they decide, without a copy.
-    fn open(&mut self, from: Side, bytes: &[u8], stream: bool, port: u16, sink: &mut Sink<'_>) {
-        let mut sides: [&[u8]; 2] = [&[]; 2];
-        sides[from.index()] = bytes;
-        let probe = Probe { stream, bytes: sides, first: from, port, midstream: self.midstream };
+    fn open(&mut self, at: At, bytes: &[u8], sink: &mut Sink<'_>) {
         // What a tunnel's outside was says nothing about its inside.
-        self.verdict = Verdict::Undecided;
+        self.known = None;
+        let mut sides: [&[u8]; 2] = [&[]; 2];
+        sides[at.from.index()] = bytes;
+        let probe = self.probe(sides, at.from, at);
         let mut start = 0;
         loop {
             match search(&probe, start) {
-                Found::Row(row) => {
-                    if self.begin(&PROTOCOLS[row], from, bytes, stream, port, sink) {
+                Found::Row(registration, row) => {
+                    if self.begin(registration, at, bytes, sink) {
                         return;
                     }
                     start = row + 1;
                 }
-                Found::Undecided { awaits } if stream => {
+                Found::Undecided { awaits } if at.stream => {
                     let full = bytes.len() >= sink.settings.probe_bytes;
                     if full && !awaits {
-                        return self.unknown();
+                        self.give_up(true);
+                        return self.watch_from(at, bytes, sink);
                     }
                     let mut held =
-                        Held { first: from, bytes: [Vec::new(), Vec::new()], dropped: [0; 2] };
-                    held.take(from, bytes, sink.settings.probe_bytes);
+                        Held { first: at.from, bytes: [Vec::new(), Vec::new()], dropped: [0; 2] };
+                    held.take(at.from, bytes, sink.settings.probe_bytes);
                     self.stage = Stage::Probing(Box::new(held));
                     return;
                 }
                 Found::Undecided { .. } => {
                     self.datagrams += 1;
                     if self.datagrams >= DATAGRAMS_MAX {
-                        self.unknown();
+                        self.give_up(false);
                     }
                     return;
                 }
-                Found::Nothing => return self.unknown(),
+                Found::Nothing => {
+                    self.give_up(at.stream);
+                    return self.watch_from(at, bytes, sink);
+                }
             }
         }
+    }
+
+    const fn probe<'a>(&self, bytes: [&'a [u8]; 2], first: Side, at: At) -> Probe<'a> {
+        Probe { stream: at.stream, bytes, first, port: at.port, midstream: self.midstream }
     }
 
     /// Hands first bytes to the reader of a row. False if it declines them outright: then another
@@ -205,21 +299,19 @@ impl Session {
     fn begin(
         &mut self,
         registration: &'static Registration,
-        from: Side,
+        at: At,
         bytes: &[u8],
-        stream: bool,
-        port: u16,
         sink: &mut Sink<'_>,
     ) -> bool {
         let appetite = match registration.reader {
             Reader::None => Appetite::Done,
             Reader::Datagrams(read) => {
                 self.stage = Stage::Datagrams(read);
-                read(from, bytes, sink)
+                read(at.from, bytes, sink)
             }
             Reader::Parser(make) => {
                 let mut parser = make();
-                let appetite = parser.data(from, bytes, sink);
+                let appetite = parser.data(at.from, bytes, sink);
                 self.stage = Stage::Parsing(parser);
                 appetite
             }
@@ -228,93 +320,106 @@ impl Session {
             self.stage = Stage::Fresh;
             return false;
         }
-        self.verdict = Verdict::Known(registration.protocol);
-        self.act(appetite, from, bytes, stream, port, sink);
+        self.known = Some(registration);
+        self.act(appetite, at, bytes, sink);
+        self.watch_from(at, bytes, sink);
         true
     }
 
     /// More bytes came while probing.
-    fn probe_held(&mut self, port: u16, sink: &mut Sink<'_>) {
+    fn probe_held(&mut self, at: At, sink: &mut Sink<'_>) {
         let Stage::Probing(held) = &self.stage else { return };
-        let probe = Probe {
-            stream: true,
-            bytes: held.sides(),
-            first: held.first,
-            port,
-            midstream: self.midstream,
-        };
-        match search(&probe, 0) {
-            Found::Row(row) => {
+        match search(&self.probe(held.sides(), held.first, at), 0) {
+            Found::Row(registration, _) => {
                 let Stage::Probing(held) = std::mem::take(&mut self.stage) else { return };
-                self.replay(&PROTOCOLS[row], *held, port, sink);
+                self.replay(registration, *held, at, sink);
             }
-            Found::Undecided { awaits } => {
-                if held.full(sink.settings.probe_bytes, awaits) {
-                    self.unknown();
-                }
+            Found::Undecided { awaits } if !held.full(sink.settings.probe_bytes, awaits) => {}
+            Found::Undecided { .. } | Found::Nothing => {
+                let Stage::Probing(held) = std::mem::take(&mut self.stage) else { return };
+                self.give_up(true);
+                let from = Side::Originator;
+                self.watch_from(At { from, ..at }, &held.bytes[from.index()], sink);
             }
-            Found::Nothing => self.unknown(),
         }
     }
 
     /// A protocol was recognised by bytes of both sides: passes them on, the opening first.
-    fn replay(&mut self, row: &'static Registration, held: Held, port: u16, sink: &mut Sink<'_>) {
+    fn replay(
+        &mut self,
+        registration: &'static Registration,
+        held: Held,
+        at: At,
+        sink: &mut Sink<'_>,
+    ) {
         let Held { first, bytes, dropped } = held;
-        let other = first.other();
-        if !self.begin(row, first, &bytes[first.index()], true, port, sink) {
-            return self.unknown();
-        }
-        if dropped[first.index()] > 0 {
-            self.gap(first, dropped[first.index()], port, sink);
-        }
-        if !bytes[other.index()].is_empty() {
-            self.feed(other, &bytes[other.index()], true, port, sink);
-        }
-        if dropped[other.index()] > 0 {
-            self.gap(other, dropped[other.index()], port, sink);
+        for from in [first, first.other()] {
+            let at = At { from, ..at };
+            let (bytes, dropped) = (&bytes[from.index()], dropped[from.index()]);
+            if from == first {
+                if !self.begin(registration, at, bytes, sink) {
+                    self.give_up(true);
+                    return self.watch_from(at, bytes, sink);
+                }
+            } else if !bytes.is_empty() {
+                self.feed(at, bytes, sink);
+            }
+            if dropped > 0
+                && let Stage::Parsing(parser) = &mut self.stage
+            {
+                let appetite = parser.gap(from, dropped, sink);
+                self.act(appetite, at, &[], sink);
+            }
         }
     }
 
-    fn act(
-        &mut self,
-        appetite: Appetite,
-        from: Side,
-        bytes: &[u8],
-        stream: bool,
-        port: u16,
-        sink: &mut Sink<'_>,
-    ) {
+    fn act(&mut self, appetite: Appetite, at: At, bytes: &[u8], sink: &mut Sink<'_>) {
+        let rest_of = |rest: usize| &bytes[bytes.len() - rest.min(bytes.len())..];
         match appetite {
             Appetite::More => self.all = false,
             Appetite::All => self.all = true,
-            Appetite::Done => self.stage = Stage::Done,
+            Appetite::Done => {
+                let may_start_tls = self.known.is_some_and(|known| known.may_start_tls);
+                self.stage = if may_start_tls { Stage::Watching } else { Stage::Done };
+            }
             Appetite::Upgrade { to, rest } => {
-                let rest = &bytes[bytes.len() - rest.min(bytes.len())..];
-                if !self.begin(to, from, rest, stream, port, sink) {
-                    self.unknown();
+                self.outer = self.outer.or(self.known);
+                if !self.begin(to, at, rest_of(rest), sink) {
+                    self.give_up(at.stream);
                 }
             }
-            Appetite::Contradicted => self.unknown(),
+            Appetite::Contradicted => self.give_up(at.stream),
             Appetite::Restart { rest } => {
-                self.restarts += 1;
-                self.all = false;
-                if self.restarts > RESTARTS_MAX {
-                    self.stage = Stage::Done;
-                    return;
-                }
-                self.stage = Stage::Fresh;
-                let rest = &bytes[bytes.len() - rest.min(bytes.len())..];
+                self.restart();
+                let rest = rest_of(rest);
                 if !rest.is_empty() {
-                    self.feed(from, rest, stream, port, sink);
+                    self.feed(at, rest, sink);
                 }
             }
         }
     }
 
-    fn unknown(&mut self) {
-        self.verdict = Verdict::Unknown;
-        self.stage = Stage::Done;
+    /// No protocol that we know. TLS may still begin in a stream.
+    fn give_up(&mut self, stream: bool) {
+        // A carrier that turned out to be false is not what something else may have begun in.
+        let carrier = self.known.is_some_and(|known| known.protocol.manner == Manner::Carrier);
+        self.unknown = true;
+        self.known = None;
+        self.all = false;
+        self.stage = if stream && !carrier { Stage::Watching } else { Stage::Done };
     }
+}
+
+/// Calls `step` with a sink whose facts name the sides as the flow has them now.
+fn turned(sink: &mut Sink<'_>, step: impl FnOnce(&mut Sink<'_>)) {
+    let Sink { fact, dns, scratch, settings, dns_text } = sink;
+    let mut turn = |taken: Fact<'_>| {
+        fact(match taken {
+            Fact::Dns { from, message } => Fact::Dns { from: from.other(), message },
+            other => other,
+        });
+    };
+    step(&mut Sink { fact: &mut turn, dns, scratch, settings, dns_text: *dns_text });
 }
 
 impl fmt::Debug for Session {
@@ -324,9 +429,10 @@ impl fmt::Debug for Session {
             Stage::Probing(_) => "probing",
             Stage::Datagrams(_) => "datagrams",
             Stage::Parsing(_) => "parsing",
+            Stage::Watching => "watching",
             Stage::Done => "done",
         };
-        f.debug_struct("Session").field("stage", &stage).field("verdict", &self.verdict).finish()
+        f.debug_struct("Session").field("stage", &stage).field("verdict", &self.verdict()).finish()
     }
 }
 
@@ -351,19 +457,17 @@ impl Held {
     }
 }
 
-/// The first row from `start` that says yes, unless an earlier one may yet.
+/// The first row from `start` that says yes.
 fn search(probe: &Probe<'_>, start: usize) -> Found {
-    let over = if probe.stream { Over::Datagram } else { Over::Stream };
+    let other = if probe.stream { Over::Datagram } else { Over::Stream };
     let mut undecided = false;
     let mut awaits = false;
-    for (row, Registration { over: runs_over, probe: asks, .. }) in
-        PROTOCOLS.iter().enumerate().skip(start)
-    {
-        if *runs_over == over {
+    for (row, registration) in PROTOCOLS.iter().enumerate().skip(start) {
+        if registration.over == other {
             continue;
         }
-        match asks(probe) {
-            Match::Yes => return Found::Row(row),
+        match (registration.probe)(probe) {
+            Match::Yes => return Found::Row(registration, row),
             Match::Maybe => undecided = true,
             Match::Awaits => awaits = true,
             Match::No => {}

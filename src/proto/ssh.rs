@@ -1,19 +1,15 @@
 //! SSH (RFC 4253): the identification lines of both sides.
 
 use super::text::{Line, Lines};
-use super::{Appetite, Match, Over, Parser, Probe, Reader, Registration, Sink};
+use super::{Appetite, Match, Parser, Probe, Registration, Sink};
 use crate::event::{Fact, Manner, Protocol, Side, SshFacts};
 
 /// SSH.
 pub static PROTOCOL: Protocol = Protocol { name: "ssh", manner: Manner::Carrier };
 
 /// SSH on any port.
-pub const REGISTRATION: Registration = Registration {
-    protocol: &PROTOCOL,
-    over: Over::Stream,
-    probe,
-    reader: Reader::Parser(|| Box::new(Ssh::default())),
-};
+pub const REGISTRATION: Registration =
+    Registration::stream(&PROTOCOL, probe).read_by(|| Box::new(Ssh::default()));
 
 /// Longest identification line with its end (RFC 4253, section 4.2) in bytes.
 const BANNER_BYTES_MAX: usize = 255;

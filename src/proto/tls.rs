@@ -9,21 +9,20 @@ mod certificate;
 mod fingerprint;
 mod hello;
 mod record;
+mod watch;
 
-use super::{Appetite, Match, Over, Parser, Probe, Reader, Registration, Sink};
+use super::{Appetite, Match, Parser, Probe, Registration, Sink};
 use crate::event::{Fact, Manner, Protocol, Side, TlsFacts};
+pub(crate) use watch::{Begin, Watch};
+
 use record::{Content, Half, Piece};
 
 /// TLS, and SSL before it.
 pub static PROTOCOL: Protocol = Protocol { name: "tls", manner: Manner::Carrier };
 
 /// TLS on any port.
-pub const REGISTRATION: Registration = Registration {
-    protocol: &PROTOCOL,
-    over: Over::Stream,
-    probe,
-    reader: Reader::Parser(|| Box::new(Tls::default())),
-};
+pub const REGISTRATION: Registration =
+    Registration::stream(&PROTOCOL, probe).read_by(|| Box::new(Tls::default()));
 
 /// TLS 1.3 as on the wire.
 const TLS_1_3: u16 = 0x0304;
@@ -72,6 +71,8 @@ struct Tls {
     session_id: Option<Box<[u8]>>,
     /// Whose hello has the form of SSL 2, while it is read.
     sslv2: Option<Side>,
+    /// The server asked for another ClientHello.
+    retry: bool,
     server_hello: bool,
     server_key_exchange: bool,
     reported: bool,
@@ -193,7 +194,12 @@ impl Tls {
 
     fn message(&mut self, from: Side, kind: u8, body: &[u8], sink: &mut Sink<'_>) {
         match kind {
-            CLIENT_HELLO if self.client.is_none() => {
+            CLIENT_HELLO if self.client.is_none() || (self.client == Some(from) && self.retry) => {
+                // The server asked for another hello, and it may differ: a record for each.
+                if std::mem::take(&mut self.retry) {
+                    (sink.fact)(Fact::TlsHandshake(&self.facts));
+                    self.facts = TlsFacts::default();
+                }
                 self.client = Some(from);
                 self.session_id = hello::client(body, &mut self.facts, sink.scratch);
                 (sink.fact)(Fact::TlsClientHello(&self.facts));
@@ -202,6 +208,7 @@ impl Tls {
                 self.client = Some(from.other());
                 if hello::is_retry_request(body) {
                     self.facts.version = TLS_1_3;
+                    self.retry = self.facts.client_version != 0;
                     return;
                 }
                 self.server_hello = true;

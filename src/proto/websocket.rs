@@ -2,19 +2,15 @@
 //! sides are looked at for as long as content passes, so that an upgrade that is followed by
 //! something else does not hide it.
 
-use super::{Appetite, Match, Over, Parser, Reader, Registration, Sink};
+use super::{Appetite, Match, Parser, Registration, Sink};
 use crate::event::{Manner, Protocol, Side};
 
 /// WebSocket.
 pub static PROTOCOL: Protocol = Protocol { name: "websocket", manner: Manner::Carrier };
 
 /// WebSocket, after an upgrade.
-pub static REGISTRATION: Registration = Registration {
-    protocol: &PROTOCOL,
-    over: Over::Stream,
-    probe: |_| Match::No,
-    reader: Reader::Parser(|| Box::new(WebSocket::default())),
-};
+pub static REGISTRATION: Registration =
+    Registration::stream(&PROTOCOL, |_| Match::No).read_by(|| Box::new(WebSocket::default()));
 
 #[derive(Default)]
 struct WebSocket {
