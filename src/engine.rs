@@ -393,6 +393,9 @@ impl Work<'_> {
             let port = entry.flow.responder.port;
             let cut = u64::from(segment.new_bytes).saturating_sub(bytes.len() as u64);
             let gap = u64::from(segment.gap_bytes);
+            if entry.flow.midstream {
+                entry.session.picked_up_midway();
+            }
             self.read(entry, from, |session, sink| {
                 if gap > 0 {
                     session.gap(from, gap, port, sink);
@@ -478,6 +481,7 @@ impl Work<'_> {
         if asked && from == Side::Responder && flow.direction_inferred {
             flow.direction_inferred = false;
             entry.turn_around();
+            entry.session.turn_around();
         }
     }
 }

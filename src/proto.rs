@@ -7,14 +7,67 @@
 //! banner does not pass for mail.
 
 pub mod session;
-pub mod dns;
-pub mod http;
-pub mod ssh;
-pub mod tls;
-pub mod websocket;
+mod bytes;
+mod dialogue;
 mod text;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub mod amqp;
+pub mod bgp;
+pub mod bittorrent;
+pub mod cassandra;
+pub mod ceph;
+pub mod dhcp;
+pub mod dns;
+pub mod dtls;
+pub mod fluent;
+pub mod ftp;
+pub mod git;
+pub mod http;
+pub mod http2;
+pub mod imap;
+pub mod irc;
+pub mod kafka;
+pub mod ldap;
+pub mod memcached;
+pub mod mongodb;
+pub mod mqtt;
+pub mod mysql;
+pub mod nats;
+pub mod ntp;
+pub mod openvpn;
+pub mod pop3;
+pub mod postgresql;
+pub mod quic;
+pub mod rdp;
+pub mod redis;
+pub mod rpc;
+pub mod rsync;
+pub mod rtsp;
+pub mod sip;
+pub mod smb;
+pub mod smtp;
+pub mod snmp;
+pub mod socks;
+pub mod ssdp;
+pub mod ssh;
+pub mod statsd;
+pub mod stratum;
+pub mod stun;
+pub mod syslog;
+pub mod tds;
+pub mod telnet;
+pub mod tls;
+pub mod tns;
+pub mod vnc;
+pub mod websocket;
+pub mod wireguard;
+pub mod x11;
+pub mod xmpp;
+pub mod zookeeper;
 
 pub use session::{Session, Verdict};
 
@@ -96,6 +149,31 @@ impl Match {
     /// The result of a test that needed no more bytes.
     pub const fn when(test: bool) -> Self {
         if test { Self::Yes } else { Self::No }
+    }
+
+    /// The result of a test that holds so far.
+    pub const fn so_far(test: bool) -> Self {
+        if test { Self::Maybe } else { Self::No }
+    }
+
+    /// Both must hold.
+    pub const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Maybe, _) | (_, Self::Maybe) => Self::Maybe,
+            (Self::Awaits, _) | (_, Self::Awaits) => Self::Awaits,
+            (Self::Yes, Self::Yes) => Self::Yes,
+        }
+    }
+
+    /// One is enough.
+    pub const fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
+            (Self::Maybe, _) | (_, Self::Maybe) => Self::Maybe,
+            (Self::Awaits, _) | (_, Self::Awaits) => Self::Awaits,
+            (Self::No, Self::No) => Self::No,
+        }
     }
 }
 
@@ -218,17 +296,34 @@ pub struct Registration {
     pub reader: Reader,
     /// TLS may begin midway (STARTTLS and its like).
     pub may_start_tls: bool,
+    /// Its probe looks at what both sides say. Of others, half an opening that the other side has
+    /// answered already is none: nobody answers half a message.
+    pub asks_both: bool,
 }
 
 impl Registration {
     /// A protocol on TCP that is recognised and not read further.
     pub const fn stream(protocol: &'static Protocol, probe: fn(&Probe<'_>) -> Match) -> Self {
-        Self { protocol, over: Over::Stream, probe, reader: Reader::None, may_start_tls: false }
+        Self {
+            protocol,
+            over: Over::Stream,
+            probe,
+            reader: Reader::None,
+            may_start_tls: false,
+            asks_both: false,
+        }
     }
 
     /// The same on UDP.
     pub const fn datagram(protocol: &'static Protocol, probe: fn(&Probe<'_>) -> Match) -> Self {
-        Self { protocol, over: Over::Datagram, probe, reader: Reader::None, may_start_tls: false }
+        Self {
+            protocol,
+            over: Over::Datagram,
+            probe,
+            reader: Reader::None,
+            may_start_tls: false,
+            asks_both: false,
+        }
     }
 
     /// With first bytes that are the same on TCP and on UDP.
@@ -249,6 +344,13 @@ impl Registration {
     #[must_use]
     pub const fn datagrams_by(mut self, read: fn(Side, &[u8], &mut Sink<'_>) -> Appetite) -> Self {
         self.reader = Reader::Datagrams(read);
+        self
+    }
+
+    /// With a probe that looks at both sides.
+    #[must_use]
+    pub const fn of_both_sides(mut self) -> Self {
+        self.asks_both = true;
         self
     }
 
@@ -274,14 +376,66 @@ impl PartialEq for Registration {
 
 impl Eq for Registration {}
 
-/// Every protocol, most specific first: the first that says yes has the flow.
+/// Every protocol: the first that says yes has the flow, so those that are common or certain come
+/// first.
 pub const PROTOCOLS: &[Registration] = &[
     dns::OVER_UDP,
-    dns::OVER_MULTICAST,
-    dns::LINK_LOCAL,
-    dns::NETBIOS,
     tls::REGISTRATION,
     http::REGISTRATION,
     ssh::REGISTRATION,
+    dns::OVER_MULTICAST,
+    dns::LINK_LOCAL,
+    dns::NETBIOS,
+    http2::REGISTRATION,
+    quic::REGISTRATION,
+    ntp::REGISTRATION,
+    postgresql::REGISTRATION,
+    redis::REGISTRATION,
+    mysql::REGISTRATION,
+    mongodb::REGISTRATION,
+    kafka::REGISTRATION,
+    amqp::REGISTRATION,
+    mqtt::REGISTRATION,
+    nats::REGISTRATION,
+    memcached::REGISTRATION,
+    statsd::REGISTRATION,
+    syslog::OVER_UDP,
+    syslog::OVER_TCP,
+    fluent::REGISTRATION,
+    smtp::REGISTRATION,
+    ftp::REGISTRATION,
+    imap::REGISTRATION,
+    pop3::REGISTRATION,
+    ldap::REGISTRATION,
+    smb::REGISTRATION,
+    rdp::REGISTRATION,
+    telnet::REGISTRATION,
+    vnc::REGISTRATION,
+    x11::REGISTRATION,
+    irc::REGISTRATION,
+    xmpp::REGISTRATION,
+    dhcp::REGISTRATION,
+    stun::REGISTRATION,
+    dtls::REGISTRATION,
+    snmp::REGISTRATION,
+    ssdp::REGISTRATION,
+    rpc::NFS_REGISTRATION,
+    rpc::REGISTRATION,
+    cassandra::REGISTRATION,
+    zookeeper::REGISTRATION,
+    ceph::REGISTRATION,
+    tds::REGISTRATION,
+    tns::REGISTRATION,
+    git::REGISTRATION,
+    rsync::REGISTRATION,
+    bgp::REGISTRATION,
+    rtsp::REGISTRATION,
+    sip::REGISTRATION,
+    socks::REGISTRATION,
+    stratum::REGISTRATION,
+    bittorrent::PEERS,
+    bittorrent::TABLE,
+    wireguard::REGISTRATION,
+    openvpn::REGISTRATION,
     dns::OVER_TCP,
 ];

@@ -40,26 +40,72 @@ fn probe(probe: &Probe<'_>) -> Match {
     }
     let mut words = line.splitn(2, |byte| *byte == b' ');
     let method = words.next().unwrap_or_default();
-    if !method.iter().all(u8::is_ascii_uppercase) || method.len() > 17 {
+    let Some(target) = words.next() else {
+        return Match::so_far(METHODS.iter().any(|known| known.starts_with(method)));
+    };
+    let printable = target.iter().all(|byte| (b' '..0x7f).contains(byte) || *byte == b'\r');
+    if !METHODS.contains(&method) || !printable {
         return Match::No;
     }
-    let Some(target) = words.next() else { return Match::Maybe };
-    let graphic = target.iter().all(|byte| *byte > b' ' && *byte < 0x7f);
-    if method.len() >= 3 && matches!(target, [b'/' | b'h' | b'*', ..]) && graphic {
-        return if target.len() > LONG_LINE_BYTES { Match::Yes } else { Match::Maybe };
-    }
-    // CONNECT names an authority; the version may have begun.
-    let printable = target.iter().all(|byte| (b' '..0x7f).contains(byte) || *byte == b'\r');
-    if printable && target.len() < LONG_LINE_BYTES * 4 { Match::Maybe } else { Match::No }
+    // A long target without a space in it is one: its line need not be held.
+    let long = target.len() > LONG_LINE_BYTES && target.iter().all(u8::is_ascii_graphic);
+    if long && matches!(target, [b'/' | b'h', ..]) { Match::Yes } else { Match::Maybe }
 }
+
+/// Methods in use (IANA, HTTP Method Registry), the common ones first; and UPnP's.
+const METHODS: &[&[u8]] = &[
+    b"GET",
+    b"POST",
+    b"HEAD",
+    b"PUT",
+    b"DELETE",
+    b"OPTIONS",
+    b"CONNECT",
+    b"PATCH",
+    b"TRACE",
+    b"ACL",
+    b"BASELINE-CONTROL",
+    b"BIND",
+    b"CHECKIN",
+    b"CHECKOUT",
+    b"COPY",
+    b"LABEL",
+    b"LINK",
+    b"LOCK",
+    b"MERGE",
+    b"MKACTIVITY",
+    b"MKCALENDAR",
+    b"MKCOL",
+    b"MKREDIRECTREF",
+    b"MKWORKSPACE",
+    b"MOVE",
+    b"ORDERPATCH",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"PURGE",
+    b"QUERY",
+    b"REBIND",
+    b"REPORT",
+    b"SEARCH",
+    b"UNBIND",
+    b"UNCHECKOUT",
+    b"UNLINK",
+    b"UNLOCK",
+    b"UPDATE",
+    b"UPDATEREDIRECTREF",
+    b"VERSION-CONTROL",
+    b"SUBSCRIBE",
+    b"UNSUBSCRIBE",
+    b"NOTIFY",
+    b"M-SEARCH",
+];
 
 /// Method and target of a request line.
 fn request_line(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut words = line.split(|byte| *byte == b' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
     let fits = words.next().is_none()
-        && (3..=17).contains(&method.len())
-        && method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-' || *byte == b'_')
+        && METHODS.contains(&method)
         && !target.is_empty()
         && is_version(version);
     fits.then_some((method, target))

@@ -9,7 +9,7 @@ pub static PROTOCOL: Protocol = Protocol { name: "ssh", manner: Manner::Carrier 
 
 /// SSH on any port.
 pub const REGISTRATION: Registration =
-    Registration::stream(&PROTOCOL, probe).read_by(|| Box::new(Ssh::default()));
+    Registration::stream(&PROTOCOL, probe).read_by(|| Box::new(Ssh::default())).of_both_sides();
 
 /// Longest identification line with its end (RFC 4253, section 4.2) in bytes.
 const BANNER_BYTES_MAX: usize = 255;

@@ -50,6 +50,12 @@ impl<const N: usize> Lines<N> {
     }
 }
 
+/// The first line of some bytes without its end; `None` if it has none yet.
+pub(crate) fn first_line(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    bytes.get(..end).map(trim)
+}
+
 fn trim(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
