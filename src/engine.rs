@@ -355,7 +355,7 @@ impl Line {
         stats.alerts = self.judge.alerts.emitted();
         stats.alerts_allowed = self.judge.alerts.silenced();
         stats.alerts_evicted = self.judge.alerts.evicted();
-        let _ = decoder; // fragment counters come with the decoder's own
+        stats.undecoded.fragments_dropped = decoder.fragments().dropped;
     }
 }
 

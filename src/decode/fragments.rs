@@ -330,3 +330,6 @@ impl Partial {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
 //! Reads capture files for tests: every frame with its own link type, as far as the file is sound.
+//! Needs no libpcap, which refuses files whose interfaces differ in link type.
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ pub fn shared_captures() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    println!("skipped: no captures at {}; set VETHWATCH_CAPTURES", folder.display());
+    eprintln!("skipped: no captures at {}; set VETHWATCH_CAPTURES", folder.display());
     None
 }
 
@@ -71,16 +73,17 @@ pub fn frames(path: &Path) -> Vec<CapturedFrame> {
                         bytes: record.data.to_vec(),
                     }),
                     PcapBlockOwned::NG(Block::SectionHeader(_)) => interfaces.clear(),
-                    PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => interfaces.push((
-                        interface.linktype.0 as u32,
-                        interface.ts_resolution().unwrap_or(1_000_000),
-                        interface.snaplen,
-                    )),
+                    PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
+                        interfaces.push((
+                            interface.linktype.0 as u32,
+                            interface.ts_resolution().unwrap_or(1_000_000),
+                            interface.snaplen,
+                        ))
+                    }
                     PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
                         let (link_type, ticks_per_s, _) =
                             interfaces.get(packet.if_id as usize).copied().unwrap_or((1, 1, 0));
-                        let ticks =
-                            u128::from(packet.ts_high) << 32 | u128::from(packet.ts_low);
+                        let ticks = u128::from(packet.ts_high) << 32 | u128::from(packet.ts_low);
                         let at_ns = ticks * 1_000_000_000 / u128::from(ticks_per_s.max(1));
                         frames.push(CapturedFrame {
                             at_ns: u64::try_from(at_ns).unwrap_or(u64::MAX),
