@@ -10,7 +10,7 @@ def read(path):
         s, u, c, n = struct.unpack_from("<IIII", b, o)
         if o + 16 + c > len(b):
             break
-        out.append((s + u / (1e9 if nano else 1e6), n, b[o + 16:o + 16 + c]))
+        out.append((s + u / (1e9 if nano else 1e6), n, b[o + 16 : o + 16 + c]))
         o += 16 + c
     return out
 
@@ -25,6 +25,7 @@ def write(path, packets):
 
 def address(b):
     import ipaddress
+
     return str(ipaddress.ip_address(b))
 
 
@@ -35,11 +36,23 @@ def parse(d):
     et = d[12:14]
     if et == b"\x08\x00":
         ihl = (d[14] & 15) * 4
-        p, s, t, at, total = d[23], d[26:30], d[30:34], 14 + ihl, 14 + struct.unpack_from(">H", d, 16)[0]
+        p, s, t, at, total = (
+            d[23],
+            d[26:30],
+            d[30:34],
+            14 + ihl,
+            14 + struct.unpack_from(">H", d, 16)[0],
+        )
         if struct.unpack_from(">H", d, 16)[0] == 0:
             total = len(d)
     elif et == b"\x86\xdd" and len(d) >= 54:
-        p, s, t, at, total = d[20], d[22:38], d[38:54], 54, 54 + (struct.unpack_from(">H", d, 18)[0] or len(d) - 54)
+        p, s, t, at, total = (
+            d[20],
+            d[22:38],
+            d[38:54],
+            54,
+            54 + (struct.unpack_from(">H", d, 18)[0] or len(d) - 54),
+        )
     else:
         return None
     if p == 6 and len(d) >= at + 20:
@@ -56,6 +69,7 @@ def parse(d):
 def own(packets, *mine):
     """Without what a bridge floods to every port: unicast and ARP between others than these addresses (text)."""
     import ipaddress
+
     mine = [ipaddress.ip_address(a).packed for a in mine]
 
     def keep(d):
@@ -66,6 +80,7 @@ def own(packets, *mine):
         if d[12:14] == b"\x86\xdd":
             return d[22:38] in mine or d[38:54] in mine or d[22] == 0xFE or d[38] == 0xFF
         return True
+
     return [p for p in packets if keep(p[2])]
 
 

@@ -21,8 +21,15 @@ def http_beat(i):
     p = urllib.parse.urlparse(o["url"])
     if conn is None:
         C = http.client.HTTPSConnection if p.scheme == "https" else http.client.HTTPConnection
-        conn = C(p.hostname, p.port, timeout=10, **({"context": ctx} if p.scheme == "https" else {}))
-    h = {"User-Agent": o.get("agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:121.0) Gecko/20100101 Firefox/121.0")}
+        conn = C(
+            p.hostname, p.port, timeout=10, **({"context": ctx} if p.scheme == "https" else {})
+        )
+    h = {
+        "User-Agent": o.get(
+            "agent",
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:121.0) Gecko/20100101 Firefox/121.0",
+        )
+    }
     if o.get("host"):
         h["Host"] = o["host"]
     if o.get("cookie"):
@@ -32,13 +39,15 @@ def http_beat(i):
         conn.request("POST", p.path, os.urandom(int(n * r.uniform(0.9, 1.1))), h)
     else:
         conn.request("GET", p.path + (f"?id={hid}" if o.get("id") else ""), headers=h)
-    a = conn.getresponse(); d = a.read()
+    a = conn.getresponse()
+    d = a.read()
     if len(d) > 2:  # a task: work, then its result
         time.sleep(r.uniform(0.2, 0.8))
         conn.request("POST", p.path, os.urandom(r.randrange(300, 2500)), h)
         conn.getresponse().read()
     if not o.get("keep"):
-        conn.close(); conn = None
+        conn.close()
+        conn = None
 
 
 sock = None
@@ -51,7 +60,11 @@ def tcp_open():
     if o.get("tls"):
         sock = ctx.wrap_socket(sock, server_hostname=o.get("sni", host))
     sock.settimeout(5)
-    send(os.urandom(o.get("hello", 90)) if o.get("form") != "line" else json.dumps({"op": "hello", "host": socket.gethostname(), "id": hid}).encode())
+    send(
+        os.urandom(o.get("hello", 90))
+        if o.get("form") != "line"
+        else json.dumps({"op": "hello", "host": socket.gethostname(), "id": hid}).encode()
+    )
 
 
 def send(b):
@@ -65,15 +78,29 @@ def tcp_beat(i):
     global sock
     if sock is None:
         tcp_open()
-    send(json.dumps({"op": "ping", "n": i}).encode() if o.get("form") == "line" else os.urandom(o.get("size", 12)))
+    send(
+        json.dumps({"op": "ping", "n": i}).encode()
+        if o.get("form") == "line"
+        else os.urandom(o.get("size", 12))
+    )
     if o.get("silent"):
         return
     d = sock.recv(65536)
     if len(d) > o.get("task_over", 40):
         time.sleep(r.uniform(0.3, 1))
-        send(os.urandom(r.randrange(200, 3000)) if o.get("form") != "line" else json.dumps({"op": "result", "out": base64.b64encode(os.urandom(r.randrange(100, 1500))).decode()}).encode())
+        send(
+            os.urandom(r.randrange(200, 3000))
+            if o.get("form") != "line"
+            else json.dumps(
+                {
+                    "op": "result",
+                    "out": base64.b64encode(os.urandom(r.randrange(100, 1500))).decode(),
+                }
+            ).encode()
+        )
     if not o.get("keep"):
-        sock.close(); sock = None
+        sock.close()
+        sock = None
 
 
 us = None
@@ -83,17 +110,29 @@ def udp_beat(i):
     global us
     host, _, port = o["udp"].rpartition(":")
     if us is None or not o.get("keep", True):
-        us = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM); us.settimeout(2)
+        us = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        us.settimeout(2)
     us.sendto(os.urandom(o.get("size", 48)), (host.strip("[]"), int(port)))
     if not o.get("silent"):
         us.recv(4096)
 
 
 def dns_beat(i):
-    host = "%s.%s" % ("%x" % r.getrandbits(o.get("bits", 32)) if o.get("bits", 32) else hid[:8], o["dns"])
+    host = "%s.%s" % (
+        "%x" % r.getrandbits(o.get("bits", 32)) if o.get("bits", 32) else hid[:8],
+        o["dns"],
+    )
     if o.get("type") == "TXT":
-        q = struct.pack(">HHHHHH", r.randrange(65536), 0x100, 1, 0, 0, 0) + b"".join(bytes([len(l)]) + l.encode() for l in host.split(".")) + b"\0\0\x10\0\1"
-        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.sendto(q, (open("/etc/resolv.conf").read().split()[1], 53)); s.recv(4096); s.close()
+        q = (
+            struct.pack(">HHHHHH", r.randrange(65536), 0x100, 1, 0, 0, 0)
+            + b"".join(bytes([len(l)]) + l.encode() for l in host.split("."))
+            + b"\0\0\x10\0\1"
+        )
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.settimeout(3)
+        s.sendto(q, (open("/etc/resolv.conf").read().split()[1], 53))
+        s.recv(4096)
+        s.close()
     else:
         socket.getaddrinfo(host + ".", None, socket.AF_INET)
 
@@ -107,7 +146,11 @@ for i in range(o["n"]):
             beat(i)
         except (OSError, http.client.HTTPException):
             conn = sock = None
-    step = period * (1 + r.uniform(-jitter, jitter)) if o.get("kind", "uniform") == "uniform" else period * (1 - r.uniform(0, jitter))
+    step = (
+        period * (1 + r.uniform(-jitter, jitter))
+        if o.get("kind", "uniform") == "uniform"
+        else period * (1 - r.uniform(0, jitter))
+    )
     due = (due if o.get("grid") else time.time()) + step
 if o.get("hold"):
     time.sleep(o["hold"])

@@ -11,12 +11,25 @@ while time.time() < end:
     u, _, opt = r.choice(urls).partition("#")
     p = urllib.parse.urlparse(u)
     try:
-        c = http.client.HTTPSConnection(p.hostname, p.port, timeout=20, context=ctx) if p.scheme == "https" else http.client.HTTPConnection(p.hostname, p.port, timeout=20)
+        c = (
+            http.client.HTTPSConnection(p.hostname, p.port, timeout=20, context=ctx)
+            if p.scheme == "https"
+            else http.client.HTTPConnection(p.hostname, p.port, timeout=20)
+        )
         for _ in range(r.choice([1, 1, 2, 3])):
-            h = {"User-Agent": "python-requests/2.31.0", "Accept": "application/json", "Authorization": "Bearer %040x" % r.getrandbits(160)}
+            h = {
+                "User-Agent": "python-requests/2.31.0",
+                "Accept": "application/json",
+                "Authorization": "Bearer %040x" % r.getrandbits(160),
+            }
             if opt.startswith("post:"):
                 n = max(10, int(int(opt[5:]) * r.lognormvariate(0, 0.4)))
-                c.request("POST", p.path, json.dumps({"d": os.urandom(n // 2).hex()}), {**h, "Content-Type": "application/json"})
+                c.request(
+                    "POST",
+                    p.path,
+                    json.dumps({"d": os.urandom(n // 2).hex()}),
+                    {**h, "Content-Type": "application/json"},
+                )
             else:
                 c.request("GET", p.path + "?id=%d" % r.randrange(10**6), headers=h)
             c.getresponse().read()

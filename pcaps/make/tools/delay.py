@@ -13,7 +13,9 @@ def tun(ns):
         raise OSError(ctypes.get_errno(), "setns")
     os.close(fd)
     t = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(t, 0x400454CA, struct.pack("16sH", b"wan0", 0x0001 | 0x1000))  # TUNSETIFF: IFF_TUN | IFF_NO_PI
+    fcntl.ioctl(
+        t, 0x400454CA, struct.pack("16sH", b"wan0", 0x0001 | 0x1000)
+    )  # TUNSETIFF: IFF_TUN | IFF_NO_PI
     return t
 
 
@@ -24,7 +26,15 @@ delays, queue, last, n = {}, [], {}, 0
 
 def delay(p, out):
     """Half the round trip of the outside address of a packet, in seconds."""
-    a = p[16:20] if p[0] >> 4 == 4 and out else p[12:16] if p[0] >> 4 == 4 else p[24:40] if out else p[8:24]
+    a = (
+        p[16:20]
+        if p[0] >> 4 == 4 and out
+        else p[12:16]
+        if p[0] >> 4 == 4
+        else p[24:40]
+        if out
+        else p[8:24]
+    )
     d = delays.get(a)
     if d is None:
         if len(delays) > 100000:

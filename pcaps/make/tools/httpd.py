@@ -51,7 +51,8 @@ class H(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def task(self):
-        i = count[0]; count[0] += 1
+        i = count[0]
+        count[0] += 1
         t = TASKS[i % len(TASKS)] if isinstance(TASKS, list) else TASKS.get(str(i), "")
         if isinstance(t, int):
             t = "".join(random.choice("abcdefghijklmnop0123456789+/") for _ in range(t))
@@ -63,33 +64,58 @@ class H(http.server.BaseHTTPRequestHandler):
         if u.path == "/blob":
             left = int(q["n"])
             self.send_response(200)
-            self.send_header("Content-Length", str(left)); self.send_header("Content-Type", "application/octet-stream"); self.end_headers()
+            self.send_header("Content-Length", str(left))
+            self.send_header("Content-Type", "application/octet-stream")
+            self.end_headers()
             rate = float(q.get("rate", O.get("rate", 12e6)))
             t, sent = time.time(), 0
             while left > 0:
                 k = min(left, 1 << 17)
-                self.wfile.write(BLOB[:k]); left -= k; sent += k
+                self.wfile.write(BLOB[:k])
+                left -= k
+                sent += k
                 ahead = sent / rate - (time.time() - t)
                 if ahead > 0:
                     time.sleep(ahead)
             return self.wfile.flush()
         if u.path == "/poll":
             time.sleep(float(q["t"]))
-            return self.reply(200, json.dumps({"events": [], "cursor": random.randrange(1 << 40)}).encode())
+            return self.reply(
+                200, json.dumps({"events": [], "cursor": random.randrange(1 << 40)}).encode()
+            )
         if u.path == "/stream":
             self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream"); self.send_header("Transfer-Encoding", "chunked"); self.end_headers()
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
             end = time.time() + float(q["t"])
             while time.time() < end:
-                b = b"data: " + json.dumps({"t": time.time(), "v": [random.random() for _ in range(int(q.get("n", 3)))]}).encode() + b"\n\n"
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(b), b)); self.wfile.flush()
-                time.sleep(random.expovariate(1 / float(q["every"])) if q.get("random") else float(q["every"]))
+                b = (
+                    b"data: "
+                    + json.dumps(
+                        {
+                            "t": time.time(),
+                            "v": [random.random() for _ in range(int(q.get("n", 3)))],
+                        }
+                    ).encode()
+                    + b"\n\n"
+                )
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(b), b))
+                self.wfile.flush()
+                time.sleep(
+                    random.expovariate(1 / float(q["every"]))
+                    if q.get("random")
+                    else float(q["every"])
+                )
             self.wfile.write(b"0\r\n\r\n")
             return self.wfile.flush()
         if TASKS is not None:
             return self.task()
         n = max(80, int(PAGE * random.lognormvariate(0, O.get("spread", 0.4))))
-        self.reply(200, json.dumps({"id": random.randrange(10**9), "items": BLOB[: n // 2].hex()}).encode())
+        self.reply(
+            200,
+            json.dumps({"id": random.randrange(10**9), "items": BLOB[: n // 2].hex()}).encode(),
+        )
 
     def do_POST(self):
         self.body()
@@ -97,12 +123,16 @@ class H(http.server.BaseHTTPRequestHandler):
             time.sleep(random.uniform(0, O["slow"]))
         if TASKS is not None:
             return self.task()
-        self.reply(O.get("post_code", 200), b"" if O.get("post_code") == 204 else b'{"status":"ok"}')
+        self.reply(
+            O.get("post_code", 200), b"" if O.get("post_code") == 204 else b'{"status":"ok"}'
+        )
 
     do_PUT = do_PATCH = do_DELETE = do_POST
 
     def do_HEAD(self):
-        self.send_response(200); self.send_header("Content-Length", "0"); self.end_headers()
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
 
 class S(http.server.ThreadingHTTPServer):

@@ -1,5 +1,6 @@
 """Runs a program on a pty; standard input is the keyboard, the screen goes to standard output."""
 import os, pty, select, sys
+
 pid, fd = pty.fork()
 if pid == 0:
     os.environ["TERM"] = "xterm-256color"

@@ -6,19 +6,45 @@ ip, port, cert, key, mode = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv
 rest = sys.argv[6:]
 ctx = None
 if cert != "-":
-    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); ctx.load_cert_chain(cert, key); ctx.set_alpn_protocols(["http/1.1"])
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.load_cert_chain(cert, key)
+    ctx.set_alpn_protocols(["http/1.1"])
 opts = json.loads(os.environ.get("OPTS") or "{}")
-TALK = ["ok", "sure, one sec", "lgtm", "did you see the alert from last night?", "I'll check the logs", "thanks!", "can we move the meeting to 3?", "deploying now", "hm, that looks odd",
-        "yes please", "the build is green again", "let me ask Dana", "done", "👍", "what was the ticket number?", "haha"]
+TALK = [
+    "ok",
+    "sure, one sec",
+    "lgtm",
+    "did you see the alert from last night?",
+    "I'll check the logs",
+    "thanks!",
+    "can we move the meeting to 3?",
+    "deploying now",
+    "hm, that looks odd",
+    "yes please",
+    "the build is green again",
+    "let me ask Dana",
+    "done",
+    "👍",
+    "what was the ticket number?",
+    "haha",
+]
 
 
 async def handler(ws, *a):
     async def drain():
         async for m in ws:
             if mode == "echo" and random.random() < float(rest[0] if rest else 1):
-                await ws.send(json.dumps({"type": "ack", "x": os.urandom(int(rest[1]) if len(rest) > 1 else 10).hex()}))
+                await ws.send(
+                    json.dumps(
+                        {
+                            "type": "ack",
+                            "x": os.urandom(int(rest[1]) if len(rest) > 1 else 10).hex(),
+                        }
+                    )
+                )
             if mode == "stdin" and os.environ.get("SHOW"):
                 print(m)
+
     t = asyncio.ensure_future(drain())
     try:
         if mode == "stdin":
@@ -29,17 +55,40 @@ async def handler(ws, *a):
                 b = await rd.read(4096)
                 if not b:
                     break
-                await ws.send(json.dumps({"type": "stdin", "data": b.decode()}) if opts.get("json") else b)
+                await ws.send(
+                    json.dumps({"type": "stdin", "data": b.decode()}) if opts.get("json") else b
+                )
         elif mode == "push":
             while True:
-                await ws.send(json.dumps({"type": "metrics", "series": [random.random() for _ in range(max(1, int(int(rest[1]) * random.uniform(0.8, 1.2)) // 20))]}))
+                await ws.send(
+                    json.dumps(
+                        {
+                            "type": "metrics",
+                            "series": [
+                                random.random()
+                                for _ in range(
+                                    max(1, int(int(rest[1]) * random.uniform(0.8, 1.2)) // 20)
+                                )
+                            ],
+                        }
+                    )
+                )
                 await asyncio.sleep(float(rest[0]))
         elif mode == "chat":
             while True:
                 await asyncio.sleep(random.lognormvariate(1.9, 0.7))
                 await ws.send(json.dumps({"type": "typing", "user": "dana"}))
                 await asyncio.sleep(random.uniform(0.8, 4))
-                await ws.send(json.dumps({"type": "message", "user": "dana", "ts": random.random(), "text": random.choice(TALK)}))
+                await ws.send(
+                    json.dumps(
+                        {
+                            "type": "message",
+                            "user": "dana",
+                            "ts": random.random(),
+                            "text": random.choice(TALK),
+                        }
+                    )
+                )
         elif mode == "shell":
             t.cancel()
             await pty_shell(ws)
@@ -50,6 +99,7 @@ async def handler(ws, *a):
 
 async def pty_shell(ws):
     import pty
+
     pid, fd = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm-256color"
@@ -63,10 +113,20 @@ async def pty_shell(ws):
             b = await q.get()
             if not b:
                 return await ws.close()
-            await ws.send(json.dumps(["stdout", b.decode("utf8", "replace")]) if opts.get("json") else b"\x01" + b)
+            await ws.send(
+                json.dumps(["stdout", b.decode("utf8", "replace")])
+                if opts.get("json")
+                else b"\x01" + b
+            )
+
     t = asyncio.ensure_future(out())
     async for m in ws:
-        os.write(fd, json.loads(m)[1].encode() if opts.get("json") else (m[1:] if isinstance(m, bytes) else m.encode()))
+        os.write(
+            fd,
+            json.loads(m)[1].encode()
+            if opts.get("json")
+            else (m[1:] if isinstance(m, bytes) else m.encode()),
+        )
     t.cancel()
 
 
@@ -80,5 +140,6 @@ def read(fd):
 async def main():
     async with websockets.serve(handler, ip, port, ssl=ctx, ping_interval=opts.get("ping", 20)):
         await asyncio.Future()
+
 
 asyncio.run(main())
