@@ -172,7 +172,7 @@ def toml(s, packets, keep, out):
     """The repository's form: NAME.pcap and NAME.toml."""
     size = lambda ps: 24 + sum(16 + len(d) for _, _, d in ps)
     whole = size(packets)
-    for head, snap in ((3000, 96), (1500, 66), (600, 60), (300, 54)):
+    for head, snap in ((3000, 96), (1500, 66), (600, 60), (300, 54), (0, 54)):
         if whole <= 180_000:
             break
         packets, _ = cap.cut(
