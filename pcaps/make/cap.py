@@ -101,6 +101,20 @@ def cut(packets, keep=(), head=6000, snap=96, bulk_snap=66, only_over=0):
     return out, n
 
 
+def thin(packets, keep=(), flows=10, snap=160):
+    """Packets of flows after the first `flows` between the same ends and server port keep `snap` bytes."""
+    seen, out = {}, []
+    for t, n, d in packets:
+        k = parse(d)
+        if k and k[2] == 6 and len(d) > snap and not any(f(k) for f in keep):
+            client = max(k[3], k[4])
+            ports = seen.setdefault((frozenset(k[:2]), min(k[3], k[4])), {})
+            if ports.setdefault(client, len(ports)) >= flows:
+                d = d[:snap]
+        out.append((t, n, d))
+    return out
+
+
 def stretch(packets, factor, gap=1.2):
     """Bursts of a flow (ended by `gap` seconds of silence) begin `factor` times as late; inside a burst time is real."""
     if not packets:

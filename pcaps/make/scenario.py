@@ -180,6 +180,8 @@ def toml(s, packets, keep, out):
         )
         if size(packets) <= 220_000:
             break
+    if size(packets) > 290_000:
+        packets = cap.thin(packets, keep)
     os.makedirs(os.path.dirname(f"{out}/{s.name}"), exist_ok=True)
     cap.write(f"{out}/{s.name}.pcap", packets)
     q = json.dumps
