@@ -10,6 +10,7 @@ use std::path::Path;
 use vethwatch::decode::{Decoder, Frame, LinkType};
 use vethwatch::time::Timestamp;
 
+mod common;
 #[path = "support/captures.rs"]
 mod captures;
 
@@ -44,7 +45,7 @@ fn summary(path: &Path) -> (usize, usize, usize, String) {
 
 #[test]
 fn public_captures_decode_as_tshark_says() {
-    let Some(captures) = captures::shared_captures() else { return };
+    let Some(captures) = common::captures() else { return };
     let folder = captures.join("public/decode_tunnel");
     for (file, frames, packets, tunnelled, first) in [
         ("zeek__zeek__4in4.pcap", 1, 1, 1, "10.0.0.1:30000 > 10.0.0.2:13000 UDP IpInIp 0"),
@@ -210,7 +211,7 @@ fn public_captures_decode_as_tshark_says() {
 /// Fragment evasions: what comes out whole, and what does not.
 #[test]
 fn fragmented_captures() {
-    let Some(captures) = captures::shared_captures() else { return };
+    let Some(captures) = common::captures() else { return };
     for (file, frames, packets) in [
         ("tcp_evasion/OISF__suricata-verify__exception-policy-defrag-01_ipv4frags.pcap", 3, 2),
         ("decode_tunnel/zeek__zeek__gtp1_gn_normal_incl_fragmentation.pcap", 108, 68),

@@ -16,19 +16,6 @@ pub struct CapturedFrame {
     pub bytes: Vec<u8>,
 }
 
-/// The folder of shared captures; `None`, with a message, where this machine has none.
-pub fn shared_captures() -> Option<PathBuf> {
-    let folder = match std::env::var_os("VETHWATCH_CAPTURES") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"),
-    };
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no captures at {}; set VETHWATCH_CAPTURES", folder.display());
-    None
-}
-
 /// All files below a folder, in the order of their names.
 pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
