@@ -328,8 +328,11 @@ impl Line {
     }
 
     fn finish(&mut self, decoder: &Decoder, output: &mut dyn Output) {
-        self.flows.end_all(self.now, &mut self.ended);
-        self.close_ended(output);
+        for flow in self.flows.in_order() {
+            if let Some(ended) = self.flows.end_capture(flow, self.now) {
+                self.close(ended, output);
+            }
+        }
         self.update_stats(decoder);
         let containers: Vec<&Container> = self.judge.containers.iter().collect();
         output.finish(&Summary {

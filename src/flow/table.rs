@@ -237,25 +237,20 @@ impl<S: Default> FlowTable<S> {
         }
     }
 
-    /// Ends all flows, in the order of their opening.
-    pub fn end_all(&mut self, at: Timestamp, ended: &mut Vec<Ended<S>>) {
-        let mut left: Vec<_> = self
-            .chunks
-            .iter_mut()
-            .flatten()
-            .filter_map(|slot| slot.entry.take())
-            .map(|entry| Ended { at, end: FlowEnd::CaptureEnd, entry })
+    /// The open flows in the order of their opening.
+    pub fn in_order(&self) -> Vec<FlowRef> {
+        let mut order: Vec<(u64, u32)> = (0..)
+            .zip(self.chunks.iter())
+            .flat_map(|(chunk, slots)| (chunk * CHUNK as u32..).zip(slots))
+            .filter_map(|(number, slot)| Some((slot.entry.as_ref()?.flow.id, number)))
             .collect();
-        left.sort_by_key(|ended| ended.entry.flow.id);
-        ended.append(&mut left);
-        let opened = self.opened;
-        *self = Self {
-            opened,
-            evicted: self.evicted,
-            stream_bytes_dropped: self.stream_bytes_dropped,
-            second: self.second,
-            ..Self::new(&self.settings)
-        };
+        order.sort_unstable();
+        order.into_iter().map(|(_, number)| FlowRef(number)).collect()
+    }
+
+    /// Takes a flow out: the capture is over.
+    pub fn end_capture(&mut self, flow: FlowRef, at: Timestamp) -> Option<Ended<S>> {
+        self.end(flow.0, at, FlowEnd::CaptureEnd)
     }
 
     fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
