@@ -294,7 +294,7 @@ impl Line {
     /// A flow has left the table: what was pending in it, its end, its record.
     fn close(&mut self, ended: Ended<Session>, output: &mut dyn Output) {
         let Ended { at, end, mut entry } = ended;
-        let entry = &mut entry;
+        let entry = &mut *entry;
         let mut work = Work {
             at,
             settings: &self.flow_settings,
@@ -377,6 +377,14 @@ impl Work<'_> {
         self.judge.deliver(self.at, &entry.flow, event, self.output);
     }
 
+    /// Someone cares for what is said on a flow: a container's detectors, or whoever reads records.
+    fn is_of_interest(&self, flow: &flow::Flow) -> bool {
+        flow.containers != [None; 2]
+            || [RecordKind::Flow, RecordKind::Dns, RecordKind::Tls]
+                .into_iter()
+                .any(|kind| self.output.wants(kind))
+    }
+
     /// New payload of a side, in order.
     fn payload(
         &mut self,
@@ -387,6 +395,9 @@ impl Work<'_> {
         segment: Segment,
         bytes: &[u8],
     ) {
+        if !self.is_of_interest(&entry.flow) {
+            return;
+        }
         let (ended, turn_head) = entry.turns.speak(self.at, from, u64::from(segment.new_bytes));
         if let Some(turn) = ended {
             self.deliver(entry, &Event::Turn(turn));
@@ -534,7 +545,11 @@ fn take_fact(
                 judge.count_destination(at, flow);
             }
         }
-        Fact::HttpResponse(http) => flow.facts_mut().http = Some(Box::new((*http).clone())),
+        Fact::HttpResponse(http) => {
+            if let Some(known) = flow.facts_mut().http.as_deref_mut() {
+                known.status = http.status;
+            }
+        }
         Fact::Ssh(ssh) => flow.facts_mut().ssh = Some(Box::new((*ssh).clone())),
     }
     judge.deliver(at, flow, &Event::Fact(*fact), output);

@@ -27,9 +27,11 @@ pub struct Settings {
     pub established_timeout_s: u64,
     /// TCP: kept after FIN or RST for stragglers (seconds).
     pub closed_timeout_s: u64,
-    /// UDP and others, one direction only: silent for this long (seconds).
+    /// UDP and others, one direction only or a single exchange: silent for this long (seconds;
+    /// Linux's conntrack: 30).
     pub datagram_timeout_s: u64,
-    /// UDP and others, both directions: silent for this long (seconds).
+    /// UDP and others, both directions and more than 4 packets: silent for this long (seconds;
+    /// Linux's conntrack: 120).
     pub datagram_replied_timeout_s: u64,
     /// ICMP: silent for this long (seconds).
     pub icmp_timeout_s: u64,
@@ -70,9 +72,9 @@ pub enum State {
     Established,
     /// TCP: both FINs or a RST passed.
     Closed,
-    /// Datagrams in one direction.
+    /// Datagrams in one direction, or one question and its answers.
     Datagram,
-    /// Datagrams in both directions.
+    /// A conversation of datagrams in both directions.
     DatagramReplied,
     /// ICMP.
     Icmp,

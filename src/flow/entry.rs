@@ -68,6 +68,10 @@ pub struct Due {
     pub new_bytes: u32,
 }
 
+/// Datagrams that one question and its answers take; with more, both ways, it is a conversation
+/// (Linux's conntrack also keeps only those for longer).
+const EXCHANGE_PACKETS: u64 = 4;
+
 impl<S: Default> Entry<S> {
     /// A flow that this packet opens.
     pub(super) fn open(
@@ -167,7 +171,8 @@ impl<S: Default> Entry<S> {
         let segment = match &packet.transport {
             Transport::Tcp(tcp) => self.count_tcp(at, from, tcp, packet, settings, room),
             _ => {
-                if flow.state == State::Datagram && flow.sides[from.other().index()].packets > 0 {
+                let both = flow.sides.iter().all(|side| side.packets > 0);
+                if flow.state == State::Datagram && both && flow.packets() > EXCHANGE_PACKETS {
                     flow.state = State::DatagramReplied;
                 }
                 Segment { new_bytes: packet.payload_bytes, ..Segment::NOTHING }
