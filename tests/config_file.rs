@@ -90,7 +90,7 @@ fn the_examples_can_be_read() {
         let config: Result<Config, _> = toml::from_str(&example);
         assert!(config.is_ok(), "{example}\n{config:?}");
     }
-    assert_eq!(found, 2, "lists of tables with an example");
+    assert!(found >= 2, "lists of tables with an example");
 }
 
 /// The whole file.
