@@ -3,7 +3,7 @@
 //! A destination is a name where there is one (SNI, HTTP host, or a DNS answer), else an address.
 //! Rarity among siblings is what tells a heartbeat that every replica has from a beacon of one.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -52,9 +52,7 @@ impl DestinationKey {
     }
 
     fn hash(value: impl Hash) -> Self {
-        let mut hasher = foldhash::quality::FixedState::default().build_hasher();
-        value.hash(&mut hasher);
-        Self(hasher.finish())
+        Self(foldhash::quality::FixedState::default().hash_one(value))
     }
 }
 

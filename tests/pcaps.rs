@@ -1,5 +1,5 @@
 //! The project's own captures: what the TOML file beside each names is found, and nothing else.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::fmt::Write as _;
 use std::net::IpAddr;

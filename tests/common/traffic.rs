@@ -53,8 +53,11 @@ pub struct Traffic {
     now: u64,
 }
 
+/// Makes `n` rounds of one kind of traffic.
+pub type Maker = fn(&mut Traffic, u32);
+
 /// Kinds of packets that the benchmark and the allocation test know.
-pub const KINDS: &[(&str, fn(&mut Traffic, u32))] = &[
+pub const KINDS: &[(&str, Maker)] = &[
     ("tcp bulk, 1448 bytes", |traffic, n| traffic.bulk(n)),
     ("tcp request and answer", |traffic, n| traffic.exchange(n)),
     ("tcp keystrokes with echo", |traffic, n| traffic.keystrokes(n)),

@@ -9,7 +9,7 @@ const SECOND: u64 = 1_000_000_000;
 /// One fragment of an IPv4 packet: payload from `offset`, in multiples of 8.
 fn v4(id: u8, offset: u16, more: bool, payload: &[u8]) -> Vec<u8> {
     let length = (20 + payload.len() as u16).to_be_bytes();
-    let place = (offset / 8 | if more { 0x2000 } else { 0 }).to_be_bytes();
+    let place = ((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes();
     let mut packet = vec![0x45, 0, length[0], length[1], 0, id, place[0], place[1], 64, 17, 0, 0];
     packet.extend([10, 0, 0, 1, 10, 0, 0, 2]);
     packet.extend(payload);
