@@ -32,14 +32,14 @@ step the engine alone, without what reads files or interfaces
 cargo check --locked --no-default-features --quiet
 
 step tests
-cargo test --locked 2>&1 | tee "$log"
+cargo test --locked --no-fail-fast 2>&1 | tee "$log"
 
 # Tests that need root or a network namespace are marked `ignored`, with that reason.
 needy=$(grep -c '^test .* \.\.\. ignored' "$log" || true)
 if [ "$needy" -gt 0 ]; then
     if [ "$(id -u)" -eq 0 ]; then
         step tests that need root
-        cargo test --locked -- --ignored 2>&1 | tee -a "$log"
+        cargo test --locked --no-fail-fast -- --ignored 2>&1 | tee -a "$log"
     else
         skip "$needy tests that need root or network namespaces; run this as root"
     fi

@@ -226,6 +226,111 @@ fn reads_standard_input_whatever_it_holds() {
     assert!(told(&output).contains("standard input: is not a capture but text"));
 }
 
+/// A capture of the project: a web container at work.
+fn project_capture() -> Vec<u8> {
+    fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/reverse-shell.pcap")).unwrap()
+}
+
+/// The records of a classic little-endian pcap file: header and data of each.
+fn records(file: &[u8]) -> Vec<(u64, Vec<u8>, &[u8])> {
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    let unit_ns = if word(0) == 0xa1b2_3c4d { 1 } else { 1_000 };
+    let mut records = Vec::new();
+    let mut at = 24;
+    while at < file.len() {
+        let captured = word(at + 8) as usize;
+        let ns = u64::from(word(at)) * 1_000_000_000 + u64::from(word(at + 4)) * unit_ns;
+        let data = file[at + 16..at + 16 + captured].to_vec();
+        records.push((ns, data, &file[at..at + 16 + captured]));
+        at += 16 + captured;
+    }
+    records
+}
+
+#[test]
+fn every_way_in_gives_the_same_records() {
+    let desk = Desk::new();
+    let plain = project_capture();
+    let records = records(&plain);
+    let (header, half) = (&plain[..24], records.len() / 2);
+    let part = |records: &[(u64, Vec<u8>, &[u8])]| {
+        let raw: Vec<&[u8]> = records.iter().map(|(_, _, raw)| *raw).collect();
+        [header, &raw.concat()].concat()
+    };
+    let packets: Vec<_> = records.iter().map(|(at, data, _)| (*at, data.clone())).collect();
+    let mut pcapng = Pcapng::new(Order::Little);
+    pcapng.interface(1, None, Some(9));
+    for (at, data) in &packets {
+        pcapng.packet(0, *at, data);
+    }
+    desk.write("plain.pcap", &plain);
+    desk.write("gzip", &gzip(&plain));
+    desk.write("zstd", &support::zstd(&plain));
+    desk.write("big.pcap", &pcap_as(Order::Big, true, 1, &packets));
+    desk.write("new.pcapng", &pcapng.bytes);
+    fs::create_dir(desk.0.path().join("parts")).unwrap();
+    desk.write("parts/1.pcap", &part(&records[..half]));
+    desk.write("parts/2.pcap.gz", &gzip(&part(&records[half..])));
+    desk.write("even.pcap", &part(&records.iter().step_by(2).cloned().collect::<Vec<_>>()));
+    desk.write("odd.pcap", &part(&records.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>()));
+    let expected = stdout(&desk.run(&["replay", "plain.pcap"]));
+    assert!(expected.lines().count() > 100, "{expected}");
+    for inputs in [
+        &["plain.pcap"] as &[&str],
+        &["gzip"],
+        &["zstd"],
+        &["big.pcap"],
+        &["new.pcapng"],
+        &["parts"],
+        &["parts/2.pcap.gz", "parts/1.pcap"],
+        &["even.pcap", "odd.pcap"],
+    ] {
+        let output = desk.run(&[&["replay"], inputs].concat());
+        assert_eq!(told(&output), "exit 0\n", "{inputs:?}");
+        assert!(stdout(&output) == expected, "{inputs:?}: other records");
+    }
+    let output = desk.run_with_stdin(&["replay", "-"], &plain);
+    assert!(stdout(&output) == expected, "standard input: other records");
+    let output = desk.run(&["replay", "--output", "records.json", "plain.pcap"]);
+    assert_eq!(stdout(&output), "");
+    assert!(fs::read_to_string(desk.0.path().join("records.json")).unwrap() == expected);
+}
+
+#[test]
+fn writes_what_is_asked_for() {
+    let desk = Desk::new();
+    desk.write("plain.pcap", &project_capture());
+    for events in ["alert", "flow", "dns", "tls", "stats", "dns,tls"] {
+        let lines = stdout(&desk.run(&["replay", "--events", events, "plain.pcap"]));
+        let mut kinds: Vec<String> = lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|record| record["event_type"].as_str().unwrap().to_owned())
+            .collect();
+        kinds.sort();
+        kinds.dedup();
+        assert!(kinds.iter().all(|kind| events.split(',').any(|event| event == kind)), "{kinds:?}");
+        assert!(kinds.len() <= events.split(',').count());
+        assert!(events == "alert" || !kinds.is_empty(), "{events}: nothing");
+    }
+    let report = stdout(&desk.run(&["replay", "--format", "table", "plain.pcap"]));
+    assert!(report.contains("Containers (1)"), "{report}");
+    assert!(!report.contains('\u{1b}'), "no colour where there is no terminal");
+}
+
+#[test]
+fn stops_quietly_when_nobody_reads_the_records() {
+    let desk = Desk::new();
+    desk.write("plain.pcap", &project_capture());
+    for arguments in
+        [&["replay", "plain.pcap"] as &[&str], &["replay", "--format", "table", "plain.pcap"]]
+    {
+        let mut child = desk.command(arguments).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(told(&child.wait_with_output().unwrap()), "exit 0\n", "{arguments:?}");
+    }
+}
+
 #[test]
 fn reads_named_pipes() {
     let desk = Desk::new();
