@@ -51,6 +51,7 @@ pub struct Eve<W: Write> {
     /// Interface names as JSON strings, by [`LinkId`].
     links: Vec<Box<[u8]>>,
     alerted: BoundedMap<u64, ()>,
+    community_ids: CommunityIds,
 }
 
 impl<W: Write> Eve<W> {
@@ -62,6 +63,7 @@ impl<W: Write> Eve<W> {
             clock: Clock::default(),
             links: Vec::new(),
             alerted: BoundedMap::new(ALERTED_MAX),
+            community_ids: CommunityIds::new(),
         }
     }
 }
@@ -160,7 +162,7 @@ impl<W: Write> Eve<W> {
         key!(buffer, "flow_id");
         json::number(buffer, flow.id);
         key!(buffer, "community_id");
-        json::string(buffer, &flow.community_id());
+        self.community_ids.write(buffer, flow);
         if let Some(name) = interface {
             key!(buffer, "in_iface");
             buffer.extend_from_slice(name);
@@ -191,6 +193,37 @@ impl<W: Write> Eve<W> {
 /// The name of a link as a JSON string, where it has one.
 fn interface(links: &[Box<[u8]>], link: LinkId) -> Option<&[u8]> {
     links.get(link.0 as usize).map(|name| &**name).filter(|name| !name.is_empty())
+}
+
+/// Community IDs of the latest flows. Each costs a SHA-1, and a DNS response comes soon after its
+/// query, on the same flow.
+struct CommunityIds {
+    /// By remainder of the flow's number: the latest such flow, with its ID as a JSON string.
+    known: Box<[(u64, [u8; Self::BYTES])]>,
+}
+
+impl CommunityIds {
+    /// Flows remembered (count).
+    const FLOWS: usize = 256;
+    /// Quotes, `1:` and 20 bytes in Base64.
+    const BYTES: usize = 32;
+
+    /// Flow numbers begin with 1: nothing is known.
+    fn new() -> Self {
+        Self { known: vec![(0, [0; Self::BYTES]); Self::FLOWS].into() }
+    }
+
+    fn write(&mut self, buffer: &mut Vec<u8>, flow: &Flow) {
+        let (number, id) = &mut self.known[(flow.id % Self::FLOWS as u64) as usize];
+        if *number == flow.id {
+            return buffer.extend_from_slice(id);
+        }
+        let start = buffer.len();
+        json::string(buffer, &flow.community_id());
+        if let Ok(new) = buffer[start..].try_into() {
+            (*number, *id) = (flow.id, new);
+        }
+    }
 }
 
 /// `{"timestamp":…,"schema_version":…,"event_type":…`

@@ -54,6 +54,26 @@ pub(super) fn string(buffer: &mut Vec<u8>, text: &str) {
 /// As [`string()`], without the quotes.
 pub(super) fn string_part(buffer: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
+    // Nearly all strings are plain: find that out sixteen bytes at a time, and copy.
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    if chunks.iter().all(plain) && rest.iter().all(|byte| ESCAPES[usize::from(*byte)] == 0) {
+        buffer.extend_from_slice(bytes);
+    } else {
+        escaped(buffer, bytes);
+    }
+}
+
+/// Nothing to escape, and ASCII. Written without branches, for the compiler to vectorise.
+fn plain(chunk: &[u8; 16]) -> bool {
+    let mut odd = false;
+    for byte in chunk {
+        odd |= (*byte < 0x20) | (*byte >= 0x7f) | (*byte == b'"') | (*byte == b'\\');
+    }
+    !odd
+}
+
+#[cold]
+fn escaped(buffer: &mut Vec<u8>, bytes: &[u8]) {
     let mut written = 0;
     for (place, byte) in bytes.iter().enumerate() {
         let escape = ESCAPES[usize::from(*byte)];
@@ -106,26 +126,32 @@ pub(super) fn ip(buffer: &mut Vec<u8>, ip: IpAddr) {
     buffer.push(b'"');
 }
 
-fn ipv4(buffer: &mut Vec<u8>, ip: Ipv4Addr) {
-    let mut text = [0; 15];
-    let mut length = 0;
-    let mut push = |byte| {
-        text[length] = byte;
-        length += 1;
-    };
-    for (place, octet) in ip.octets().into_iter().enumerate() {
-        if place > 0 {
-            push(b'.');
-        }
-        if octet >= 100 {
-            push(b'0' + octet / 100);
-        }
-        if octet >= 10 {
-            push(b'0' + octet / 10 % 10);
-        }
-        push(b'0' + octet % 10);
+/// Each octet in decimal with a dot after it, and the length of that.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut table = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let digits = [b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8];
+        let last = b'0' + (octet % 10) as u8;
+        table[octet] = match octet {
+            0..10 => ([last, b'.', 0, 0], 2),
+            10..100 => ([digits[1], last, b'.', 0], 3),
+            _ => ([digits[0], digits[1], last, b'.'], 4),
+        };
+        octet += 1;
     }
-    buffer.extend_from_slice(&text[..length]);
+    table
+};
+
+fn ipv4(buffer: &mut Vec<u8>, ip: Ipv4Addr) {
+    let mut text = [0; 16];
+    let mut length = 0;
+    for octet in ip.octets() {
+        let (digits, used) = OCTETS[usize::from(octet)];
+        text[length..length + 4].copy_from_slice(&digits);
+        length += usize::from(used);
+    }
+    buffer.extend_from_slice(&text[..length - 1]);
 }
 
 fn ipv6(buffer: &mut Vec<u8>, ip: Ipv6Addr) {
