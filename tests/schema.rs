@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
 mod samples;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use vethwatch::allow::{AllowList, Entry};
+use vethwatch::config::Config;
 use vethwatch::container::Container;
+use vethwatch::engine::Engine;
 use vethwatch::event::{FlowEnd, IpProtocol, LinkId, Side};
 use vethwatch::flow::{Flow, State};
 use vethwatch::output::{Events, SCHEMA_VERSION, eve::Eve, schema};
@@ -143,6 +147,94 @@ fn every_record_holds_against_the_schema() {
         assert!(published.is_valid(&record), "{line}");
         assert_eq!(record["schema_version"], SCHEMA_VERSION);
     }
+}
+
+/// Whole captures through the engine: the project's own, and public ones with odd protocols,
+/// certificates, names and damage. Of a long capture, the first records of each kind and a sample
+/// of the rest.
+#[test]
+fn every_record_of_whole_captures_holds_against_the_schema() {
+    const ALL_UP_TO: usize = 200;
+    const THEN_EACH: usize = 23;
+    let contract = Contract::new();
+    let mut seen = BTreeMap::<String, usize>::new();
+    for path in capture_files() {
+        let Some(frames) = common::frames(&path) else { continue };
+        let lines = written(Events::ALL, |eve| {
+            let mut engine = Engine::new(&Config::default()).unwrap();
+            for frame in &frames {
+                engine.handle(frame.as_input(), eve);
+            }
+            engine.finish(eve);
+        });
+        let mut of_this = BTreeMap::<&str, usize>::new();
+        for line in &lines {
+            let (_, rest) = line.split_once("\"event_type\":\"").unwrap();
+            let (kind, _) = rest.split_once('"').unwrap();
+            let number = of_this.entry(kind).or_default();
+            *number += 1;
+            if *number <= ALL_UP_TO || *number % THEN_EACH == 0 {
+                contract.check(line);
+                *seen.entry(kind.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    for kind in ["flow", "dns", "tls", "stats"] {
+        assert!(seen.get(kind).is_some_and(|count| *count > 0), "{kind}: {seen:?}");
+    }
+    eprintln!("{seen:?}");
+}
+
+/// Captures of at most this many bytes: the test is about shapes, not about volume.
+const CAPTURE_BYTES_MAX: u64 = 400_000;
+
+fn capture_files() -> Vec<PathBuf> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps")];
+    if let Some(shared) = common::captures() {
+        for category in ["tls_fingerprint", "dns_parse", "malformed", "decode_tunnel"] {
+            folders.push(shared.join("public").join(category));
+        }
+        folders.push(shared.join("scenarios"));
+    }
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let (path, size) = (entry.path(), entry.metadata().map_or(0, |data| data.len()));
+            let capture = path.extension().is_some_and(|kind| kind == "pcap" || kind == "pcapng");
+            if path.is_dir() {
+                folders.push(path);
+            } else if capture && size <= CAPTURE_BYTES_MAX {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// A Community ID that is remembered belongs to its own flow, whatever came between.
+#[test]
+fn remembered_community_ids_are_the_right_ones() {
+    let flows: Vec<_> = [1, 257, 1, 2, 513, 257, 1]
+        .into_iter()
+        .map(|id| Flow {
+            id,
+            originator: samples::endpoint("10.244.1.7", id as u16),
+            ..samples::dns_flow()
+        })
+        .collect();
+    let message = samples::dns_query();
+    let lines = written(Events::NONE.with(RecordKind::Dns), |eve| {
+        for flow in &flows {
+            let (at, from, containers) = (samples::at(0), Side::Originator, [None, None]);
+            eve.record(&Record::Dns { at, flow, from, message: &message, containers });
+        }
+    });
+    for (flow, line) in flows.iter().zip(&lines) {
+        let record: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["community_id"], flow.community_id(), "flow {}", flow.id);
+    }
+    assert_eq!(lines.len(), flows.len());
 }
 
 /// The check itself can fail: what the schema does not name, requires or types is found.
