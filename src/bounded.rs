@@ -32,6 +32,15 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         self.entries.get_mut(key)
     }
 
+    /// Whether `key` is there, without a change of order.
+    pub fn contains<Q>(&self, key: &Q) -> bool
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.entries.contains(key)
+    }
+
     /// The value of `key`, without a change of order.
     pub fn peek<Q>(&self, key: &Q) -> Option<&V>
     where

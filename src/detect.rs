@@ -1,5 +1,10 @@
 //! Detectors: one file each, one row in [`DETECTORS`].
 
+pub mod beacon;
+pub mod exfiltration;
+pub mod known_services;
+pub mod reverse_shell;
+
 use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
@@ -12,7 +17,11 @@ use crate::flow::Flow;
 use crate::time::Timestamp;
 
 /// Every detector, in the order in which their findings appear for one event.
-pub const DETECTORS: &[Registration] = &[];
+pub const DETECTORS: &[Registration] = &[
+    Registration::of::<reverse_shell::ReverseShell>(),
+    Registration::of::<beacon::Beacon>(),
+    Registration::of::<exfiltration::Exfiltration>(),
+];
 
 /// How much a person should care. `Medium` and above wake or occupy someone; the rest is context.
 #[derive(

@@ -36,6 +36,10 @@ const SERVER_KEY_EXCHANGE: u8 = 12;
 /// 1 of type, 16 of tag (bytes). Shorter ones hold an alert.
 const FINISHED_BYTES_MIN: usize = 53;
 
+/// Shortest one that can hold the server's first encrypted message, EncryptedExtensions without any:
+/// 4 of header, 2 of length, 1 of type, 16 of tag (bytes). An alert takes 19.
+const ENCRYPTED_EXTENSIONS_BYTES_MIN: usize = 23;
+
 /// A handshake record with a hello in it; mid-stream, a run of records of application data.
 fn probe(probe: &Probe<'_>) -> Match {
     let bytes = probe.opening();
@@ -168,7 +172,9 @@ impl Tls {
             }
             // Encrypted, a Finished and an alert look alike but for their length.
             Content::ApplicationData if self.facts.version >= TLS_1_3 && !half.ciphered => {
-                if length < FINISHED_BYTES_MIN {
+                let first_bytes_min =
+                    if from_server { ENCRYPTED_EXTENSIONS_BYTES_MIN } else { FINISHED_BYTES_MIN };
+                if length < first_bytes_min {
                     self.report(sink);
                     return Some(Appetite::Done);
                 }

@@ -1,0 +1,361 @@
+//! Beacons: a container calls an unusual destination on a timer.
+//!
+//! An implant asks its controller for work at intervals, with jitter to look less like a timer.
+//! Two things have to come together. *Timing*: the gaps are too regular for chance ([`rhythm`]), in
+//! new connections, datagrams, bursts inside one connection, attempts that nobody answers, or DNS
+//! queries for ever new names under one domain. *Standing*: the destination is unusual
+//! ([`standing`]), for software calls home on timers all day. [`score`] adds both up.
+//!
+//! Only flows that the container opens are looked at: what calls in is a probe, a scrape, a client.
+//!
+//! How it is evaded: sleeps with a heavy tail, fewer than nine beats in a run, a new name or address
+//! for each call, a destination that everybody uses, and beats inside traffic that is wanted.
+//!
+//! What is bounded, and who profits: [`Settings::series_max`] and [`Settings::candidates_max`].
+
+mod case;
+mod explain;
+mod names;
+mod rhythm;
+mod rules;
+mod score;
+mod series;
+mod settings;
+mod standing;
+
+use crate::baseline::{Baseline, DestinationKey};
+use crate::container::Container;
+use crate::detect::{Describe, Detector, Finding, Rule, Seen, Verdict};
+use crate::event::{DnsMessage, Event, Fact, IpProtocol, Side, Turn};
+use crate::flow::Flow;
+use crate::time::Timestamp;
+
+use case::Case;
+use explain::Kind;
+use names::Domain;
+use series::Table;
+use standing::Traits;
+
+pub use settings::Settings;
+
+/// A silence that separates two beats of one conversation (nanoseconds; `algorithms`: a burst ends
+/// after 1 s).
+const BURST_SILENCE_NS: u64 = 1_000_000_000;
+const BURST_SILENCE_S: f64 = 1.0;
+
+/// Findings kept open per container (count).
+const RAISED_MAX: usize = 64;
+
+/// Shortest silence that closes a finding (seconds).
+const CLOSE_MIN_S: f64 = 60.0;
+
+/// A finding that is open.
+#[derive(Debug)]
+struct Raised {
+    rule: &'static Rule,
+    key: u64,
+    last: Timestamp,
+    period_s: f64,
+}
+
+/// The detector of one container.
+#[derive(Debug)]
+pub struct Beacon {
+    settings: Settings,
+    connections: Table<Traits>,
+    datagrams: Table<Traits>,
+    unanswered: Table<Traits>,
+    streams: Table<()>,
+    domains: Table<Domain>,
+    /// Series that answers of the peer belong to: that of the latest beat.
+    answering: Option<Answering>,
+    raised: Vec<Raised>,
+}
+
+/// Whose answer is awaited.
+#[derive(Clone, Copy, Debug)]
+struct Answering {
+    flow: u64,
+    key: u64,
+    datagram: bool,
+    to: Side,
+}
+
+impl Describe for Beacon {
+    const ID: &'static str = "beacon";
+    const RULES: &'static [&'static Rule] = rules::ALL;
+    const ADS: &'static str = include_str!("../../docs/ads/beacon.md");
+    type Settings = Settings;
+
+    fn new(settings: &Settings) -> Self {
+        let (candidates, series) = (settings.candidates_max, settings.series_max);
+        Self {
+            connections: Table::new(candidates, series),
+            datagrams: Table::new(candidates, series),
+            unanswered: Table::new(candidates, series),
+            streams: Table::new(candidates, series),
+            domains: Table::new(candidates, series),
+            answering: None,
+            raised: Vec::new(),
+            settings: settings.clone(),
+        }
+    }
+}
+
+impl Detector for Beacon {
+    fn observe(&mut self, seen: &Seen<'_>, event: &Event<'_>, verdicts: &mut Vec<Verdict>) {
+        if !seen.outbound() {
+            return;
+        }
+        match event {
+            Event::Turn(turn) => match seen.flow.protocol {
+                IpProtocol::TCP => self.stream_turn(seen, turn, verdicts),
+                IpProtocol::UDP => self.datagram_turn(seen, turn, verdicts),
+                _ => {}
+            },
+            Event::FlowClosed(_) => self.closed(seen, verdicts),
+            Event::Fact(Fact::Dns { from: Side::Originator, message }) if !message.response => {
+                self.query(seen, message, verdicts);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_minute(
+        &mut self,
+        at: Timestamp,
+        _container: &Container,
+        _node: &Baseline,
+        verdicts: &mut Vec<Verdict>,
+    ) {
+        let Self { raised, settings, connections, datagrams, unanswered, streams, domains, .. } =
+            self;
+        raised.retain_mut(|open| {
+            let last = match open.rule.signature_id {
+                id if id == rules::CONNECTIONS.signature_id => connections.last(open.key),
+                id if id == rules::DATAGRAMS.signature_id => datagrams.last(open.key),
+                id if id == rules::UNANSWERED.signature_id => unanswered.last(open.key),
+                id if id == rules::STREAM.signature_id => streams.last(open.key),
+                _ => domains.last(open.key),
+            };
+            open.last = last.unwrap_or(open.last);
+            let silence_s = at.seconds_since(open.last);
+            let over = silence_s > (settings.close_periods * open.period_s).max(CLOSE_MIN_S);
+            if over {
+                verdicts.push(Verdict::Close { rule: open.rule, subject: open.key });
+            }
+            !over
+        });
+    }
+}
+
+impl Beacon {
+    /// A turn over TCP: the first makes its connection a beat, later ones may be beats within it.
+    fn stream_turn(&mut self, seen: &Seen<'_>, turn: &Turn, verdicts: &mut Vec<Verdict>) {
+        let flow = seen.flow;
+        if turn.number == 0 {
+            if !flow.midstream && standing::is_watched(flow, seen.peer_zone()) {
+                self.connection(seen, verdicts);
+            }
+        } else if turn.silence_ns.is_some_and(|silence| silence >= BURST_SILENCE_NS) {
+            if standing::is_watched(flow, seen.peer_zone()) && !self.is_ping(flow, turn) {
+                self.burst(seen, turn, verdicts);
+            }
+        } else if self.answering.is_some() {
+            self.answer(seen.flow, turn);
+        }
+    }
+
+    fn connection(&mut self, seen: &Seen<'_>, verdicts: &mut Vec<Verdict>) {
+        let flow = seen.flow;
+        let key = key_of(flow);
+        let port = flow.originator.port;
+        let Some(tracked) = self.connections.beat(key, flow.opened, port, false) else { return };
+        tracked.about.learn(flow);
+        if !tracked.series.take_due() {
+            return;
+        }
+        let many = self.connections.is_many(self.settings.many_series);
+        let Some(tracked) = self.connections.peek(key) else { return };
+        let case =
+            Case { kind: Kind::Connections, rule: &rules::CONNECTIONS, key, floor_s: 0.0, many };
+        let verdict = case.judge(&self.settings, seen, &tracked.series, &tracked.about);
+        self.raise(verdict, verdicts);
+    }
+
+    /// A ping of a protocol inside TLS or WebSocket, to a peer that has a name.
+    fn is_ping(&self, flow: &Flow, turn: &Turn) -> bool {
+        let carrier = matches!(flow.app.map(|app| app.name), Some("tls" | "websocket" | "http2"));
+        carrier && turn.bytes <= self.settings.ping_bytes && standing::name_of(flow).is_some()
+    }
+
+    fn burst(&mut self, seen: &Seen<'_>, turn: &Turn, verdicts: &mut Vec<Verdict>) {
+        let flow = seen.flow;
+        let (kind, key) = match turn.from {
+            Side::Originator => (Kind::OwnBursts, flow.id << 1),
+            Side::Responder => (Kind::PeerBursts, flow.id << 1 | 1),
+        };
+        self.answering = Some(Answering { flow: flow.id, key, datagram: false, to: turn.from });
+        let Some(tracked) = self.streams.beat(key, turn.started, 0, false) else { return };
+        tracked.series.note_sizes(turn.bytes, 0);
+        if !tracked.series.take_due() {
+            return;
+        }
+        let many = self.streams.is_many(self.settings.many_series);
+        let Some(tracked) = self.streams.peek(key) else { return };
+        let mut traits = Traits::default();
+        traits.learn(flow);
+        let case = Case { kind, rule: &rules::STREAM, key, floor_s: BURST_SILENCE_S, many };
+        let verdict = case.judge(&self.settings, seen, &tracked.series, &traits);
+        self.raise(verdict, verdicts);
+    }
+
+    /// A turn over UDP: one that begins a conversation or breaks a silence is a beat.
+    fn datagram_turn(&mut self, seen: &Seen<'_>, turn: &Turn, verdicts: &mut Vec<Verdict>) {
+        let flow = seen.flow;
+        let begins = turn.silence_ns.is_none_or(|silence| silence >= BURST_SILENCE_NS);
+        if turn.from == Side::Responder || !begins {
+            if self.answering.is_some() {
+                self.answer(flow, turn);
+            }
+            return;
+        }
+        if !standing::is_watched(flow, seen.peer_zone()) || is_clock(flow, turn) {
+            return;
+        }
+        let key = key_of(flow);
+        self.answering =
+            Some(Answering { flow: flow.id, key, datagram: true, to: Side::Originator });
+        let port = flow.originator.port;
+        let Some(tracked) = self.datagrams.beat(key, turn.started, port, false) else { return };
+        tracked.series.note_sizes(turn.bytes, 0);
+        tracked.about.learn(flow);
+        if !tracked.series.take_due() {
+            return;
+        }
+        let many = self.datagrams.is_many(self.settings.many_series);
+        let Some(tracked) = self.datagrams.peek(key) else { return };
+        let case = Case {
+            kind: Kind::Datagrams,
+            rule: &rules::DATAGRAMS,
+            key,
+            floor_s: BURST_SILENCE_S,
+            many,
+        };
+        let verdict = case.judge(&self.settings, seen, &tracked.series, &tracked.about);
+        self.raise(verdict, verdicts);
+    }
+
+    /// A turn that breaks no silence: the answer to the latest beat, if it comes from its peer.
+    fn answer(&mut self, flow: &Flow, turn: &Turn) {
+        let Some(waiting) = self.answering.filter(|waiting| waiting.flow == flow.id) else {
+            return;
+        };
+        if turn.from == waiting.to {
+            return;
+        }
+        let bytes = turn.bytes;
+        if waiting.datagram {
+            if let Some(tracked) = self.datagrams.get_mut(waiting.key) {
+                tracked.series.note_answer(bytes);
+                tracked.about.answered = true;
+            }
+        } else if let Some(tracked) = self.streams.get_mut(waiting.key) {
+            tracked.series.note_answer(bytes);
+        }
+    }
+
+    fn closed(&mut self, seen: &Seen<'_>, verdicts: &mut Vec<Verdict>) {
+        let flow = seen.flow;
+        if flow.protocol != IpProtocol::TCP || !standing::is_watched(flow, seen.peer_zone()) {
+            return;
+        }
+        let history = flow.history.as_str();
+        if history.starts_with('S') && !history.contains('h') {
+            self.unanswered(seen, verdicts);
+        } else if !flow.midstream
+            && let Some(tracked) = self.connections.get_mut(key_of(flow))
+        {
+            let [sent, received] =
+                [Side::Originator, Side::Responder].map(|side| flow.payload_bytes(side));
+            tracked.series.note_sizes(sent, received);
+            tracked.about.learn(flow);
+        }
+        // Only a flow that lasted can have had beats within.
+        if flow.last.seconds_since(flow.opened) >= BURST_SILENCE_S {
+            self.streams.remove(flow.id << 1);
+            self.streams.remove(flow.id << 1 | 1);
+        }
+    }
+
+    fn unanswered(&mut self, seen: &Seen<'_>, verdicts: &mut Vec<Verdict>) {
+        let flow = seen.flow;
+        let key = key_of(flow);
+        // A SYN that is sent again after the flow's time-out opens a flow from the same port.
+        let Some(tracked) = self.unanswered.beat(key, flow.opened, flow.originator.port, true)
+        else {
+            return;
+        };
+        if !tracked.series.take_due() {
+            return;
+        }
+        let many = self.unanswered.is_many(self.settings.many_series);
+        let Some(tracked) = self.unanswered.peek(key) else { return };
+        let case =
+            Case { kind: Kind::Unanswered, rule: &rules::UNANSWERED, key, floor_s: 0.0, many };
+        let verdict = case.judge(&self.settings, seen, &tracked.series, &tracked.about);
+        self.raise(verdict, verdicts);
+    }
+
+    /// A DNS query: a beat of its registrable domain, if what stands before it is new.
+    fn query(&mut self, seen: &Seen<'_>, message: &DnsMessage, verdicts: &mut Vec<Verdict>) {
+        let Some(question) = message.questions.first() else { return };
+        let Some((part, domain)) = names::split(&question.name) else { return };
+        let (key, hash) = (DestinationKey::of_name(domain).0, DestinationKey::of_name(part).0);
+        // The changing part takes the place of the port: the same one again is a retry, or the
+        // other address family.
+        let Some(tracked) = self.domains.beat(key, seen.at, hash as u16, true) else { return };
+        tracked.series.note_sizes(question.name.len() as u64, hash & 0xffff_ffff);
+        tracked.about.learn(question, part);
+        if !tracked.series.take_due() {
+            return;
+        }
+        let many = self.domains.is_many(self.settings.many_series);
+        let Some(tracked) = self.domains.peek(key) else { return };
+        let case = Case { kind: Kind::Queries, rule: &rules::DNS, key, floor_s: 0.0, many };
+        let verdict =
+            case.judge_domain(&self.settings, seen, &tracked.series, &tracked.about, domain);
+        self.raise(verdict, verdicts);
+    }
+
+    fn raise(&mut self, found: Option<(Finding, f64)>, verdicts: &mut Vec<Verdict>) {
+        let Some((finding, period_s)) = found else { return };
+        let (rule, key, last) = (finding.rule, finding.subject, finding.first_seen);
+        if let Some(open) =
+            self.raised.iter_mut().find(|open| open.key == key && open.rule.id == rule.id)
+        {
+            open.period_s = period_s;
+        } else {
+            if self.raised.len() >= RAISED_MAX {
+                self.raised.remove(0);
+            }
+            self.raised.push(Raised { rule, key, last, period_s });
+        }
+        verdicts.push(Verdict::Raise(Box::new(finding)));
+    }
+}
+
+/// Of a flow's destination: name or address, port and protocol.
+fn key_of(flow: &Flow) -> u64 {
+    let place = u64::from(flow.responder.port) << 8 | u64::from(flow.protocol.0);
+    // Fibonacci hashing spreads what the destination's hash is mixed with (Knuth, 6.4).
+    DestinationKey::of_flow(flow).0 ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// A datagram of NTP's own length to NTP's port (RFC 5905, section 7.3).
+const fn is_clock(flow: &Flow, turn: &Turn) -> bool {
+    flow.responder.port == 123 && turn.bytes == 48 * turn.segments as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,368 @@
+//! How usual a destination is: the second half of the beacon detector, as necessary as the timing.
+//!
+//! Software calls home on timers all day. What sets a controller apart is whom nobody else calls,
+//! who has no name, answers on an odd port, speaks what no protocol does, or shows a certificate
+//! that it made itself. Each such oddity is worth points; each has a sentence. What is usual by
+//! nature puts a ceiling on the severity, whatever the timing.
+
+use std::net::IpAddr;
+
+use crate::baseline::DestinationKey;
+use crate::container::Container;
+use crate::detect::known_services::{Additions, KnownService};
+use crate::detect::{Seen, Severity};
+use crate::event::{Certificate, IpProtocol, Manner, Side, TlsFacts, Zone};
+use crate::flow::Flow;
+use crate::time::Timestamp;
+
+use super::Settings;
+
+/// Most that the destination adds to a score (points of 100).
+pub(super) const POINTS_MAX: u32 = 40;
+
+/// What the flows to a destination showed so far, together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traits {
+    /// TLS without a server name.
+    pub no_server_name: bool,
+    /// TLS whose client offers no application protocol: scripts and implants more than products.
+    pub no_alpn: bool,
+    /// The certificate is signed by its own key.
+    pub self_signed: bool,
+    /// The certificate does not hold the name that the client asked for.
+    pub wrong_name: bool,
+    /// The certificate was not valid at the time.
+    pub out_of_date: bool,
+    /// The peer sent payload.
+    pub answered: bool,
+}
+
+impl Traits {
+    /// Adds what one flow showed.
+    pub(super) fn learn(&mut self, flow: &Flow) {
+        self.answered |= flow.payload_bytes(Side::Responder) > 0;
+        let Some(tls) = flow.facts.as_deref().and_then(|facts| facts.tls.as_deref()) else {
+            return;
+        };
+        self.no_server_name |= tls.sni.is_none();
+        self.no_alpn |= tls.alpn_offered.is_empty();
+        let Some(certificate) = tls.certificate.as_deref() else { return };
+        let at = (flow.opened.nanos() / 1_000_000_000) as i64;
+        self.self_signed |= certificate.self_signed;
+        self.out_of_date |= at < certificate.not_before || at > certificate.not_after;
+        self.wrong_name |= !holds_name(certificate, tls);
+    }
+}
+
+/// The certificate is made out to the name that the client asked for, or it asked for none.
+fn holds_name(certificate: &Certificate, tls: &TlsFacts) -> bool {
+    let Some(asked) = tls.sni.as_deref() else { return true };
+    if certificate.names.is_empty() {
+        return true;
+    }
+    certificate.names.iter().any(|name| match name.strip_prefix("*.") {
+        Some(parent) => {
+            asked.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent))
+        }
+        None => name.eq_ignore_ascii_case(asked),
+    })
+}
+
+/// The responder's name, unless it is its address in words.
+pub(super) fn name_of(flow: &Flow) -> Option<&str> {
+    flow.name.as_deref().filter(|name| !is_address(name))
+}
+
+/// No top-level domain ends in a digit (RFC 3696, section 2), so a host that does is an address.
+fn is_address(name: &str) -> bool {
+    name.bytes().last().is_none_or(|last| last.is_ascii_digit()) || name.contains(':')
+}
+
+/// Whether a flow's destination could be a controller at all; what can not is never watched.
+pub(super) fn is_watched(flow: &Flow, zone: Zone) -> bool {
+    let by_nature = matches!(
+        flow.app.map(|app| app.name),
+        Some("dns" | "mdns" | "llmnr" | "nbns" | "ntp" | "dhcp")
+    );
+    match zone {
+        _ if by_nature || is_local_broadcast(flow) => false,
+        Zone::External => true,
+        // Inside, a name or a protocol on its own port is how services call each other.
+        Zone::Cluster => {
+            name_of(flow).is_none() && !(flow.app.is_some() && on_usual_port(flow).unwrap_or(true))
+        }
+        Zone::Host | Zone::LinkLocal | Zone::Group => false,
+    }
+}
+
+/// A datagram to the last address of a private /24: discovery, whatever the network's size.
+fn is_local_broadcast(flow: &Flow) -> bool {
+    flow.protocol == IpProtocol::UDP
+        && matches!(flow.responder.ip, IpAddr::V4(ip) if ip.is_private() && ip.octets()[3] == 255)
+}
+
+/// Whether the protocol is where it usually is; `None` where it has no port of its own.
+fn on_usual_port(flow: &Flow) -> Option<bool> {
+    let ports: &[u16] = match flow.app?.name {
+        "http" | "http2" | "websocket" => &[80, 8000, 8080],
+        "tls" => &[
+            443, 465, 563, 587, 636, 853, 989, 990, 993, 995, 2376, 2379, 5061, 5223, 5432, 5671,
+            6443, 6514, 6380, 8443, 8883, 9093, 9200, 9443, 27017,
+        ],
+        "quic" => &[443, 8443],
+        "ssh" => &[22, 2222],
+        "smtp" => &[25, 465, 587, 2525],
+        "imap" => &[143, 993],
+        "pop3" => &[110, 995],
+        "ftp" => &[20, 21],
+        "mqtt" => &[1883, 8883],
+        "amqp" => &[5671, 5672],
+        "nats" => &[4222],
+        "redis" => &[6379],
+        "postgresql" | "pgsql" => &[5432],
+        "mysql" => &[3306],
+        "mongodb" => &[27017],
+        "memcached" => &[11211],
+        "kafka" => &[9092, 9093],
+        "ldap" => &[389, 3268],
+        "sip" => &[5060],
+        "stun" => &[3478, 19302],
+        "syslog" => &[514, 601],
+        _ => return None,
+    };
+    Some(ports.contains(&flow.responder.port))
+}
+
+/// One oddity.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Oddity {
+    /// What it is worth.
+    pub points: u32,
+    /// What it is, after "the destination".
+    pub says: String,
+}
+
+/// How a destination stands among the others.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// What is odd about it, the weightiest first.
+    pub oddities: Vec<Oddity>,
+    /// No finding about it is more severe than this.
+    pub ceiling: Severity,
+    /// Innocent explanations and what speaks for each.
+    pub against: Vec<String>,
+    /// Containers of the node that use it (count); 8 means 8 or more.
+    pub containers: u32,
+    /// Containers of the node (count).
+    pub node_containers: u32,
+    /// First flow to it from this container.
+    pub first_used: Timestamp,
+    /// The same in seconds since the container was first seen.
+    pub first_used_after_s: f64,
+}
+
+impl Standing {
+    /// Points for all oddities together.
+    pub(super) fn points(&self) -> u32 {
+        self.oddities.iter().map(|oddity| oddity.points).sum::<u32>().min(POINTS_MAX)
+    }
+
+    /// Most that it allows: `ceiling`, with a reason.
+    pub(super) fn cap(&mut self, ceiling: Severity, why: impl Into<String>) {
+        self.ceiling = self.ceiling.min(ceiling);
+        self.against.push(why.into());
+    }
+
+    /// Adds an oddity.
+    pub(super) fn odd(&mut self, points: u32, says: impl Into<String>) {
+        self.oddities.push(Oddity { points, says: says.into() });
+    }
+
+    /// What node and container know of a destination, before its nature is looked at.
+    pub(super) fn of_key(
+        seen: &Seen<'_>,
+        key: DestinationKey,
+        first_beat: Timestamp,
+        settings: &Settings,
+    ) -> Self {
+        let used = seen.node.destinations.get(key);
+        let containers = used.map_or(1, |used| u32::from(used.containers())).max(1);
+        let node_containers = seen.node.containers.max(containers);
+        let first_used =
+            seen.container.destinations.get(key).map_or(first_beat, |used| used.first_seen);
+        let mut standing = Self {
+            oddities: Vec::new(),
+            ceiling: Severity::Critical,
+            against: Vec::new(),
+            containers,
+            node_containers,
+            first_used,
+            first_used_after_s: first_used.seconds_since(seen.container.first_seen),
+        };
+        if node_containers >= settings.siblings_min {
+            if containers == 1 {
+                standing.odd(
+                    6,
+                    format!("is used by no other of the node's {node_containers} containers"),
+                );
+            } else if f64::from(containers) >= settings.siblings_share * f64::from(node_containers)
+                || containers >= 8
+            {
+                let them =
+                    if containers >= 8 { "8 or more".into() } else { containers.to_string() };
+                standing.cap(
+                    Severity::Info,
+                    format!("{them} of {node_containers} containers use it: a heartbeat of a workload, unless all are taken"),
+                );
+            }
+        }
+        let age_s = standing.first_used_after_s;
+        if age_s >= settings.new_after_s {
+            standing
+                .odd(4, format!("was first used {age_s:.0} s after the container was first seen"));
+        }
+        standing
+    }
+
+    /// Of a flow's responder.
+    pub(super) fn of_flow(
+        seen: &Seen<'_>,
+        traits: &Traits,
+        first_beat: Timestamp,
+        settings: &Settings,
+    ) -> Self {
+        let flow = seen.flow;
+        let mut standing = Self::of_key(seen, DestinationKey::of_flow(flow), first_beat, settings);
+        let name = name_of(flow);
+        match name {
+            Some(name) => standing.judge_name(seen, name, &settings.known_services),
+            None if seen.peer_zone() == Zone::External => {
+                let points = if seen.container.names.is_empty() { 10 } else { 14 };
+                standing
+                    .odd(points, "has no name: the container got its address from no DNS answer");
+            }
+            None => standing.odd(4, "has no name, though services inside have one"),
+        }
+        standing.judge_protocol(flow, traits);
+        if seen.peer_zone() != Zone::External {
+            standing.judge_inside(seen, traits);
+        }
+        standing.oddities.sort_by_key(|oddity| std::cmp::Reverse(oddity.points));
+        standing
+    }
+
+    fn judge_name(&mut self, seen: &Seen<'_>, name: &str, known: &Additions) {
+        let Some(service) = known.find(name) else {
+            self.odd(8, format!("`{name}` is on no list of known services"));
+            return;
+        };
+        // The client writes the name into its greeting; where DNS says otherwise, it lies.
+        let resolved = seen.container.names.of(seen.at, seen.flow.responder.ip);
+        if let Some(resolved) = resolved.filter(|resolved| known.find(resolved).is_none()) {
+            self.odd(14, format!("calls itself `{name}`, and DNS calls its address `{resolved}`"));
+            return;
+        }
+        let KnownService { entry, category, carries_strangers } = service;
+        if carries_strangers {
+            self.cap(
+                Severity::Low,
+                format!("`{entry}` is a known service ({category}), which can carry a stranger's content"),
+            );
+        } else {
+            self.cap(Severity::Info, format!("`{entry}` is a known service ({category})"));
+        }
+    }
+
+    fn judge_protocol(&mut self, flow: &Flow, traits: &Traits) {
+        if flow.app_unknown {
+            self.odd(8, "speaks no known protocol");
+        }
+        let port = flow.responder.port;
+        let usual = on_usual_port(flow);
+        let app = flow.app.map_or("unknown", |app| app.name);
+        if usual == Some(false) {
+            self.odd(4, format!("speaks {app} on port {port}"));
+        }
+        for (shows, points, says) in [
+            (traits.self_signed, 8, "shows a certificate that it signed itself"),
+            (traits.no_server_name, 6, "is asked for no server name in TLS"),
+            (traits.wrong_name, 6, "shows a certificate for another name"),
+            (traits.out_of_date, 4, "shows a certificate that is out of date"),
+            (traits.no_alpn, 2, "is called by a TLS client that offers no application protocol"),
+        ] {
+            if shows {
+                self.odd(points, says);
+            }
+        }
+        let carries =
+            matches!(flow.app.map(|app| app.manner), Some(Manner::Carrier)) || app == "http";
+        if !carries && usual == Some(true) {
+            self.cap(
+                Severity::Low,
+                format!("{app} on port {port} polls and keeps alive by nature"),
+            );
+        }
+    }
+
+    fn judge_inside(&mut self, seen: &Seen<'_>, traits: &Traits) {
+        if seen.flow.app.is_some() {
+            self.cap(Severity::Low, "the destination is inside and speaks a known protocol");
+        } else if !traits.answered {
+            self.cap(Severity::Low, "the destination is inside and never answers: metrics or logs");
+        } else if same_network(seen.container, seen.flow.responder.ip) {
+            self.cap(
+                Severity::Low,
+                "the destination is a neighbour in the container's own network",
+            );
+        }
+    }
+}
+
+/// In the same /16 (IPv6: /64) as one of the container's addresses, or in the range that Kubernetes
+/// gives services by default (10.96.0.0/12, kubeadm).
+fn same_network(container: &Container, ip: IpAddr) -> bool {
+    let near = |own: &IpAddr| match (own, ip) {
+        (IpAddr::V4(own), IpAddr::V4(ip)) => own.octets()[..2] == ip.octets()[..2],
+        (IpAddr::V6(own), IpAddr::V6(ip)) => own.octets()[..8] == ip.octets()[..8],
+        _ => false,
+    };
+    let service = matches!(ip, IpAddr::V4(ip) if matches!(ip.octets(), [10, 96..=111, ..]));
+    service || container.addresses.iter().any(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_no_name() {
+        for (name, expected) in [
+            ("203.0.113.9", true),
+            ("2001:db8::1", true),
+            ("", true),
+            ("c2.example", false),
+            ("10-0-0-1.pods.example", false),
+        ] {
+            assert_eq!(is_address(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_holds_names_and_one_level_of_wildcards() {
+        for (names, sni, expected) in [
+            (&["a.example"][..], Some("a.example"), true),
+            (&["*.example.org"], Some("a.example.org"), true),
+            (&["*.example.org"], Some("b.a.example.org"), false),
+            (&["localhost"], Some("a.example"), false),
+            (&[], Some("a.example"), true),
+            (&["localhost"], None, true),
+        ] {
+            let certificate = Certificate {
+                names: names.iter().map(|name| (*name).into()).collect(),
+                ..Certificate::default()
+            };
+            let tls = TlsFacts { sni: sni.map(Into::into), ..TlsFacts::default() };
+            assert_eq!(holds_name(&certificate, &tls), expected, "{names:?} {sni:?}");
+        }
+    }
+}

@@ -1,0 +1,641 @@
+//! Conversations written out as scripts: who says what after which pause, over which channel.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::baseline::{self, Baseline, Destinations};
+use crate::container::{Attribution, Container, ContainerIdentity, Names};
+use crate::detect::Finding;
+use crate::event::{Endpoint, FlowEnd, LinkId, Protocol, SshFacts, TlsFacts, Zone};
+use crate::flow::turns::Turns;
+use crate::flow::{Flow, History, SideCounters, State, TcpEnding};
+
+static TLS: Protocol = Protocol { name: "tls", manner: Manner::Carrier };
+static SSH: Protocol = Protocol { name: "ssh", manner: Manner::Carrier };
+static WEBSOCKET: Protocol = Protocol { name: "websocket", manner: Manner::Carrier };
+static FTP: Protocol = Protocol { name: "ftp", manner: Manner::Interactive };
+static SMTP: Protocol = Protocol { name: "smtp", manner: Manner::RequestResponse };
+static MQTT: Protocol = Protocol { name: "mqtt", manner: Manner::Push };
+
+/// Who speaks, seen from the container.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Who {
+    /// The container.
+    C,
+    /// Its peer.
+    P,
+}
+use Who::{C, P};
+
+/// What is said: text, or so many bytes of a cipher.
+#[derive(Clone, Debug)]
+enum What {
+    Text(&'static str),
+    Cipher(usize),
+}
+
+type Line = (u64, Who, What);
+
+fn t(after_ms: u64, who: Who, text: &'static str) -> Line {
+    (after_ms, who, What::Text(text))
+}
+
+fn c(after_ms: u64, who: Who, bytes: usize) -> Line {
+    (after_ms, who, What::Cipher(bytes))
+}
+
+/// One flow of one container, and the detector that hears of it.
+struct Scene {
+    detector: ReverseShell,
+    flow: Flow,
+    container: Container,
+    node: Baseline,
+    side: Side,
+    turns: Turns,
+    now_ms: u64,
+    /// Segments are cut to so many bytes.
+    cut: usize,
+    findings: Vec<(u64, Finding)>,
+}
+
+impl Scene {
+    fn new(side: Side) -> Self {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let own = Endpoint { ip: ip("10.244.1.7"), port: 41_022 };
+        let peer = Endpoint { ip: ip("203.0.113.9"), port: 1_234 };
+        let (originator, responder) = match side {
+            Side::Originator => (own, peer),
+            Side::Responder => (peer, own),
+        };
+        let mut zones = [Zone::Cluster; 2];
+        zones[side.other().index()] = Zone::External;
+        let at = Timestamp::from_nanos(1_000_000_000_000);
+        Self {
+            detector: ReverseShell::new(&Settings::default()),
+            flow: Flow {
+                id: 1,
+                originator,
+                responder,
+                protocol: IpProtocol::TCP,
+                vlan: 0,
+                tunnel: None,
+                icmp: None,
+                link: LinkId(0),
+                opened: at,
+                last: at,
+                state: State::Established,
+                ending: TcpEnding::None,
+                sides: [SideCounters::default(); 2],
+                history: History::default(),
+                midstream: false,
+                direction_inferred: false,
+                app: None,
+                app_unknown: false,
+                facts: None,
+                name: None,
+                containers: [Some(0), None],
+                zones,
+            },
+            container: Container {
+                number: 0,
+                identity: ContainerIdentity {
+                    id: "a".into(),
+                    name: None,
+                    image: None,
+                    ip: own.ip,
+                    attribution: Attribution::Configured,
+                    kubernetes: None,
+                },
+                addresses: vec![own.ip],
+                first_seen: at,
+                last_seen: at,
+                flows: [0; 2],
+                ip_bytes: [0; 2],
+                names: Names::new(4),
+                destinations: Destinations::new(4),
+            },
+            node: Baseline::new(&baseline::Settings::default()),
+            side,
+            turns: Turns::new(),
+            now_ms: 1_000_000,
+            cut: usize::MAX,
+            findings: Vec::new(),
+        }
+    }
+
+    fn app(mut self, app: &'static Protocol) -> Self {
+        self.flow.app = Some(app);
+        self
+    }
+
+    /// A TLS connection after its handshake; `name` is its SNI.
+    fn tls(mut self, name: Option<&str>) -> Self {
+        self.flow.app = Some(&TLS);
+        self.flow.responder.port = 443;
+        self.flow.name = name.map(Into::into);
+        self.flow.facts_mut().tls = Some(Box::new(TlsFacts {
+            sni: name.map(Into::into),
+            established: true,
+            ..TlsFacts::default()
+        }));
+        for (who, bytes) in [(C, 500), (P, 2_500), (C, 80), (P, 500)] {
+            self.say(40, who, What::Cipher(bytes));
+        }
+        self
+    }
+
+    fn ssh(mut self) -> Self {
+        self.flow.app = Some(&SSH);
+        self.flow.responder.port = 22;
+        self.flow.facts_mut().ssh = Some(Box::new(SshFacts::default()));
+        for bytes in [40, 1_500, 1_200, 60, 140, 300] {
+            self.say(50, C, What::Cipher(bytes));
+            self.say(50, P, What::Cipher(bytes));
+        }
+        self
+    }
+
+    fn emit(&mut self, event: &Event<'_>) {
+        let mut verdicts = Vec::new();
+        let at = Timestamp::from_nanos(self.now_ms * 1_000_000);
+        let Self { detector, flow, container, node, side, .. } = self;
+        let seen = Seen { at, side: *side, flow, container, node };
+        detector.observe(&seen, event, &mut verdicts);
+        for verdict in verdicts {
+            if let Verdict::Raise(finding) = verdict {
+                self.findings.push((self.now_ms, *finding));
+            }
+        }
+    }
+
+    fn say(&mut self, after_ms: u64, who: Who, what: What) {
+        self.now_ms += after_ms;
+        let from = if who == C { self.side } else { self.side.other() };
+        let bytes = match what {
+            What::Text(text) => text.as_bytes().to_vec(),
+            What::Cipher(length) => (0..length).map(|index| 0x80 | (index * 37) as u8).collect(),
+        };
+        for piece in bytes.chunks(self.cut) {
+            let at = Timestamp::from_nanos(self.now_ms * 1_000_000);
+            self.flow.last = at;
+            let sent = &mut self.flow.sides[from.index()].payload_bytes;
+            let offset = *sent;
+            *sent += piece.len() as u64;
+            let (ended, turn_head) = self.turns.speak(at, from, piece.len() as u64);
+            if let Some(turn) = ended {
+                self.emit(&Event::Turn(turn));
+            }
+            self.emit(&Event::Data { from, offset, bytes: piece, turn_head });
+        }
+    }
+
+    fn play(mut self, script: &[Line]) -> Self {
+        for (after_ms, who, what) in script {
+            self.say(*after_ms, *who, what.clone());
+        }
+        self
+    }
+
+    fn end(mut self) -> Vec<(u64, Finding)> {
+        if let Some(turn) = self.turns.close() {
+            self.emit(&Event::Turn(turn));
+        }
+        self.emit(&Event::FlowClosed(FlowEnd::Closed));
+        self.findings
+    }
+}
+
+fn worst(findings: &[(u64, Finding)]) -> Option<(&'static str, Severity)> {
+    findings
+        .iter()
+        .max_by_key(|(_, finding)| finding.severity)
+        .map(|(_, finding)| (finding.rule.id, finding.severity))
+}
+
+fn is_silent(findings: &[(u64, Finding)]) -> bool {
+    worst(findings).is_none_or(|(_, severity)| severity < Severity::Medium)
+}
+
+const PROMPT: &str = "root@web-0:/# ";
+
+/// Keys of a typist, each echoed, then the output.
+fn typed(pauses_ms: &[u64], key: usize, echo: usize, outputs: &[usize]) -> Vec<Line> {
+    let mut script = Vec::new();
+    for (pause, output) in pauses_ms.iter().zip(outputs) {
+        for index in 0..6 {
+            let gap = if index == 0 { *pause } else { 90 + 35 * (index % 4) };
+            script.push(c(gap, P, key));
+            script.push(c(2, C, if index == 5 { *output } else { echo }));
+        }
+    }
+    script
+}
+
+const PAUSES: [u64; 8] = [4_000, 2_500, 7_000, 3_200, 1_400, 9_000, 2_100, 5_500];
+const OUTPUTS: [usize; 8] = [150, 1_500, 90, 400, 2_400, 120, 60, 900];
+
+/// Whole lines and their output, over a channel that adds `overhead` bytes.
+fn lines(pauses_ms: &[u64], overhead: usize, outputs: &[usize]) -> Vec<Line> {
+    let sizes = [3, 12, 7, 18, 5, 27, 16, 9];
+    let mut script = Vec::new();
+    for ((pause, output), size) in pauses_ms.iter().zip(outputs).zip(sizes) {
+        script.push(c(*pause, P, size + overhead));
+        script.push(c(4, C, output + overhead));
+    }
+    script
+}
+
+#[test]
+fn shells_are_found() {
+    use Side::{Originator, Responder};
+    let sh = [
+        t(100, P, "id\n"),
+        t(2, C, "uid=0(root) gid=0(root) groups=0(root)\n"),
+        t(5_000, P, "cat /etc/passwd\n"),
+        t(2, C, "root:x:0:0:root:/root:/bin/bash\n"),
+    ];
+    let bash = [
+        t(100, C, "bash: cannot set terminal process group (-1): Inappropriate ioctl\n"),
+        t(50, C, "bash: no job control in this shell\nroot@web-0:/# "),
+        t(5_000, P, "pwd\n"),
+        t(1, C, "pwd"),
+        t(90, C, "\n/\nroot@web-0:/# "),
+    ];
+    let silent_words = [
+        t(100, P, "whoami\n"),
+        t(2, C, "www-data\n"),
+        t(3_000, P, "pwd\n"),
+        t(2, C, "/srv\n"),
+        t(3_000, P, "ls\n"),
+        t(2, C, "app\nstatic\n"),
+    ];
+    let pty = [
+        t(20, C, "\x1b[?2004h"),
+        t(20, C, PROMPT),
+        t(6_000, P, "i"),
+        t(1, C, "i"),
+        t(110, P, "d"),
+        t(1, C, "d"),
+        t(200, P, "\r"),
+        t(2, C, "\r\n\x1b[?2004l\ruid=0(root) gid=0(root) groups=0(root)\r\n"),
+        t(20, C, "\x1b[?2004hroot@web-0:/# "),
+    ];
+    let cmd = [
+        t(50, C, "Microsoft Windows [Version 10.0.17763.107]\r\n\r\nC:\\inetpub>"),
+        t(4_000, P, "dir\r\n"),
+        t(9, C, "dir\r\n Volume in drive C has no label.\r\n\r\nC:\\inetpub>"),
+    ];
+    let fake = [
+        t(50, P, "220 mail.example ESMTP\r\n"),
+        t(4_000, P, "id\n"),
+        t(5, C, "uid=33(www-data) gid=33(www-data)\n"),
+    ];
+    for (case, scene, script, expected) in [
+        (
+            "a shell without a terminal",
+            Scene::new(Originator),
+            sh.to_vec(),
+            "shell.reverse.plaintext",
+        ),
+        ("bash -i over /dev/tcp", Scene::new(Originator), bash.to_vec(), "shell.reverse.plaintext"),
+        (
+            "three commands with telling words only on one side",
+            Scene::new(Originator),
+            silent_words.to_vec(),
+            "shell.reverse.plaintext",
+        ),
+        ("a pty, key by key", Scene::new(Originator), pty.to_vec(), "shell.reverse.plaintext"),
+        ("cmd.exe", Scene::new(Originator), cmd.to_vec(), "shell.reverse.plaintext"),
+        (
+            "behind a mail server's greeting",
+            Scene::new(Originator).app(&SMTP),
+            fake.to_vec(),
+            "shell.reverse.plaintext",
+        ),
+        ("a bind shell", Scene::new(Responder), sh.to_vec(), "shell.bind"),
+        (
+            "a terminal in TLS, key by key",
+            Scene::new(Originator).tls(None),
+            typed(&PAUSES, 23, 23, &OUTPUTS),
+            "shell.reverse.encrypted",
+        ),
+        (
+            "the same to a named server",
+            Scene::new(Originator).tls(Some("c2.example")),
+            typed(&PAUSES, 23, 23, &OUTPUTS),
+            "shell.reverse.encrypted",
+        ),
+        (
+            "lines in TLS",
+            Scene::new(Originator).tls(None),
+            lines(&PAUSES, 22, &OUTPUTS),
+            "shell.reverse.encrypted",
+        ),
+        (
+            "lines in a cipher of their own",
+            Scene::new(Originator),
+            lines(&PAUSES, 28, &OUTPUTS),
+            "shell.reverse.encrypted",
+        ),
+        (
+            "lines in a WebSocket in the clear, masked output",
+            Scene::new(Originator).app(&WEBSOCKET),
+            lines(&PAUSES, 6, &OUTPUTS),
+            "shell.reverse.encrypted",
+        ),
+        (
+            "ssh -R, key by key",
+            Scene::new(Originator).ssh(),
+            typed(&PAUSES, 76, 76, &OUTPUTS),
+            "shell.reverse.ssh_tunnel",
+        ),
+        (
+            "a terminal behind an encrypted port",
+            Scene::new(Responder),
+            typed(&PAUSES, 40, 40, &OUTPUTS),
+            "shell.bind",
+        ),
+    ] {
+        let findings = scene.play(&script).end();
+        let (rule, severity) = worst(&findings).unwrap_or_else(|| panic!("{case}: silent"));
+        assert_eq!(rule, expected, "{case}");
+        assert!(severity >= Severity::Medium, "{case}: {severity:?}");
+        let finding = &findings[0].1;
+        assert!(finding.why.len() > 20 && !finding.evidence.is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn the_first_answered_command_is_enough() {
+    let mut scene = Scene::new(Side::Originator);
+    scene.say(100, P, What::Text("id\n"));
+    assert!(scene.findings.is_empty());
+    scene.say(3, C, What::Text("uid=0(root) gid=0(root) groups=0(root)\n"));
+    assert_eq!(scene.findings.len(), 1);
+    let finding = &scene.findings[0].1;
+    assert_eq!(finding.severity, Severity::Critical);
+    assert_eq!(finding.evidence["first_command"], "id");
+    let spoken = format!("{} {:?} {:?}", finding.why, finding.evidence, finding.against);
+    assert!(!spoken.contains("groups="), "payload stays out of alerts: {spoken}");
+}
+
+#[test]
+fn a_stream_may_be_cut_anywhere() {
+    for cut in [1, 2, 3, 7, 64] {
+        let mut scene = Scene::new(Side::Originator);
+        scene.cut = cut;
+        let findings = scene
+            .play(&[
+                t(100, P, "id\n"),
+                t(2, C, "uid=1000(app) gid=1000(app)\n$ "),
+                t(3_000, P, "ls -la\n"),
+                t(2, C, "total 4\ndrwxr-xr-x 2 app app 4096 Jan 1 00:00 .\n$ "),
+            ])
+            .end();
+        assert_eq!(
+            worst(&findings),
+            Some(("shell.reverse.plaintext", Severity::High)),
+            "segments of {cut} bytes"
+        );
+    }
+}
+
+#[test]
+fn honest_conversations_stay_silent() {
+    use Side::{Originator, Responder};
+    let mut polls = Vec::new();
+    let mut pushes = Vec::new();
+    let mut pings = Vec::new();
+    let mut uploads = Vec::new();
+    let mut jobs = Vec::new();
+    let mut watch = Vec::new();
+    let mut chat = Vec::new();
+    let mut inserts = Vec::new();
+    let mut client = Vec::new();
+    let mut bot = Vec::new();
+    let mut server = Vec::new();
+    for index in 0..40_u64 {
+        let (wait, size) = (PAUSES[(index % 8) as usize], OUTPUTS[(index % 8) as usize]);
+        // The server holds the poll until something happens; the client asks again at once.
+        polls.extend([c(wait * 4, P, 190), c(1, C, 420)]);
+        pushes.extend([c(wait, P, 60 + size), c(3, C, 26)]);
+        pings.extend([c(20_000, P, 24), c(1, C, 28)]);
+        // Pictures to a service that takes a second for each.
+        uploads.extend([c(900 + index % 3 * 40, P, 320), c(2, C, 20_000 + 37 * size)]);
+        jobs.extend([c(wait, P, 700 + size), c(2_500, C, 300)]);
+        watch.extend([c(wait, P, 900 + size)]);
+        chat.extend([c(wait, P, 40 + index as usize % 9), c(1_200, C, 45), c(3_000, C, 38)]);
+        inserts.extend([c(60, P, 40), c(1, C, 4_000 + size)]);
+        // Held request, then an answer to a person with varied text, and the next request.
+        bot.extend([c(wait, P, 191), c(12, C, 250 + size), c(110, P, 168), c(1, C, 146)]);
+        client.extend([c(wait, C, 30 + index as usize % 20), c(40, P, 60 + size)]);
+        server.extend([c(wait, P, 120 + index as usize % 40), c(3, C, 400 + size)]);
+    }
+    let telnet = [
+        t(30, P, "login: "),
+        t(2_000, C, "app\r\n"),
+        t(40, P, "Password: "),
+        t(2_000, C, "secret\r\n"),
+        t(40, P, "\r\nrouter:/# "),
+        t(3_000, C, "i"),
+        t(40, P, "i"),
+        t(90, C, "d"),
+        t(40, P, "d"),
+        t(90, C, "\r\n"),
+        t(40, P, "\r\nuid=0(root) gid=0(root)\r\nrouter:/# "),
+        t(3_000, C, "ls\r\n"),
+        t(40, P, "ls\r\nbin\r\nid\r\nwhoami\r\nrouter:/# "),
+        t(3_000, C, "uname -a\r\n"),
+        t(40, P, "uname -a\r\nLinux router 6.1.0 #1 SMP x86_64 GNU/Linux\r\nrouter:/# "),
+    ];
+    let listener = [
+        t(30, C, "id\n"),
+        t(40, P, "uid=0(root) gid=0(root) groups=0(root)\n"),
+        t(4_000, C, "ls -la\n"),
+        t(40, P, "total 4\ndrwxr-xr-x 2 root root 4096 Jan 1 00:00 .\n"),
+        t(4_000, C, "whoami\n"),
+        t(40, P, "root\n"),
+    ];
+    let ftp = [
+        t(700, P, "220 ProFTPD Server\r\n"),
+        t(5_000, C, "USER anonymous\r\n"),
+        t(700, P, "331 Anonymous login ok\r\n"),
+        t(1, C, "PASS me@example\r\n"),
+        t(700, P, "230 Login successful\r\n"),
+        t(1, C, "PWD\r\n"),
+        t(700, P, "257 \"/\" is the current directory\r\n"),
+        t(1, C, "LIST\r\n"),
+        t(700, P, "150 Here comes the directory listing\r\n"),
+    ];
+    let listing = [
+        t(
+            30,
+            C,
+            "drwxr-xr-x 2 root root 4096 Jan 1 00:00 .\n-rw-r--r-- 1 root root 5 Jan 1 00:00 x\n",
+        ),
+        t(500, C, "drwxr-xr-x 2 root root 4096 Jan 1 00:00 ..\n"),
+    ];
+    let mail = [
+        t(700, P, "220 mail.example ESMTP\r\n"),
+        t(1, C, "EHLO web-0\r\n"),
+        t(700, P, "250 OK\r\n"),
+        t(1, C, "DATA\r\n"),
+        t(700, P, "354 End data\r\n"),
+        t(
+            1,
+            C,
+            "Subject: cron\r\n\r\nuid=0(root) gid=0(root)\r\n-rw-r--r-- 1 root root 5 Jan 1 x\r\n.\r\n",
+        ),
+        t(700, P, "250 queued\r\n"),
+        t(1, C, "QUIT\r\n"),
+    ];
+    let memcached = [
+        t(10, P, "get session:1\r\n"),
+        t(1, C, "VALUE session:1 0 5\r\nhello\r\nEND\r\n"),
+        t(3_000, P, "stats\r\n"),
+        t(1, C, "STAT pid 1\r\nEND\r\n"),
+        t(3_000, P, "set a 0 0 5\r\nhello\r\n"),
+        t(1, C, "STORED\r\n"),
+    ];
+    let words = [
+        t(10, P, "find me later\n"),
+        t(900, C, "ok will do\n"),
+        t(4_000, P, "who was that\n"),
+        t(900, C, "no idea\n"),
+        t(4_000, P, "date tonight?\n"),
+        t(900, C, "sure\n"),
+        t(4_000, P, "more coffee first\n"),
+        t(900, C, "always\n"),
+    ];
+    for (case, scene, script) in [
+        ("a bot that answers people", Scene::new(Originator).tls(Some("bot.example")), bot.clone()),
+        ("the same to an address", Scene::new(Originator).tls(None), bot),
+        ("long polling over TLS", Scene::new(Originator).tls(Some("api.example")), polls.clone()),
+        (
+            "messages pushed and acknowledged",
+            Scene::new(Originator).tls(Some("push.example")),
+            pushes.clone(),
+        ),
+        ("the same without a name", Scene::new(Originator).tls(None), pushes),
+        ("pings of a server", Scene::new(Originator).tls(None), pings),
+        (
+            "a slow service that pictures are sent to",
+            Scene::new(Originator).tls(Some("ml.example")),
+            uploads,
+        ),
+        ("jobs and short reports", Scene::new(Originator).tls(Some("ci.example")), jobs),
+        ("a watch that is never answered", Scene::new(Originator).tls(Some("api.example")), watch),
+        ("a chat of two persons", Scene::new(Originator).tls(Some("chat.example")), chat.clone()),
+        ("the same without a name", Scene::new(Originator).tls(None), chat),
+        ("rows written to a database far away", Scene::new(Originator).tls(None), inserts),
+        ("an SSH client", Scene::new(Originator).ssh(), client.clone()),
+        ("a client of an unknown protocol", Scene::new(Originator), client),
+        ("a server of an unknown protocol", Scene::new(Responder), server.clone()),
+        ("a TLS server", Scene::new(Responder).tls(Some("shop.example")), server),
+        ("an administrator's SSH", Scene::new(Responder).ssh(), typed(&PAUSES, 36, 36, &OUTPUTS)),
+        ("a person in the container who uses Telnet", Scene::new(Originator), telnet.to_vec()),
+        ("a container that listens for shells of others", Scene::new(Responder), listener.to_vec()),
+        ("FTP with a slow server", Scene::new(Originator).app(&FTP), ftp.to_vec()),
+        ("an FTP server's data connection", Scene::new(Originator), listing.to_vec()),
+        ("mail with command output in it", Scene::new(Originator).app(&SMTP), mail.to_vec()),
+        ("messages to an MQTT subscriber", Scene::new(Originator).app(&MQTT), polls),
+        ("memcached, typed", Scene::new(Responder), memcached.to_vec()),
+        ("English with verbs of the shell in it", Scene::new(Originator), words.to_vec()),
+    ] {
+        let findings = scene.play(&script).end();
+        assert!(
+            is_silent(&findings),
+            "{case}: {:?} {:?}",
+            worst(&findings),
+            findings.last().map(|(_, finding)| &finding.evidence)
+        );
+    }
+}
+
+#[test]
+fn a_shell_left_idle_is_found_when_it_is_used() {
+    let mut scene = Scene::new(Side::Originator).tls(None);
+    for _ in 0..200 {
+        scene.say(30_000, P, What::Cipher(24));
+        scene.say(1, C, What::Cipher(28));
+    }
+    assert!(is_silent(&scene.findings));
+    let findings = scene.play(&lines(&PAUSES, 24, &OUTPUTS)).end();
+    assert!(!is_silent(&findings));
+}
+
+#[test]
+fn a_script_without_pauses_is_found_in_tls() {
+    let pauses: Vec<u64> = (0..24).map(|index| 60 + index * 53 % 190).collect();
+    let mut script = vec![c(4_000, P, 25), c(3, C, 61)];
+    for (index, pause) in pauses.iter().enumerate() {
+        script.push(c(*pause, P, 25 + index * 11 % 30));
+        script.push(c(2, C, 27 + OUTPUTS[index % 8]));
+    }
+    let findings = Scene::new(Side::Originator).tls(None).play(&script).end();
+    assert_eq!(worst(&findings).unwrap().0, "shell.reverse.encrypted");
+}
+
+#[test]
+fn the_same_task_every_time_is_tasking_and_no_person() {
+    let mut script = Vec::new();
+    for _ in 0..40 {
+        script.extend([c(5_000, P, 26), c(1, C, 110)]);
+    }
+    let findings = Scene::new(Side::Originator).play(&script).end();
+    assert_eq!(worst(&findings).unwrap().0, "shell.reverse.tasking");
+    let named = Scene::new(Side::Originator).tls(Some("agent.example")).play(&script).end();
+    assert!(is_silent(&named));
+}
+
+#[test]
+fn one_peer_is_one_finding_however_often_it_connects() {
+    let mut scene = Scene::new(Side::Originator);
+    let mut subjects = Vec::new();
+    for id in 1..=5 {
+        scene.flow.id = id;
+        scene.flow.originator.port = 40_000 + id as u16;
+        scene.flow.sides = [SideCounters::default(); 2];
+        scene.turns = Turns::new();
+        scene.say(1_000, P, What::Text("id\n"));
+        scene.say(2, C, What::Text("uid=0(root) gid=0(root)\n"));
+        scene.emit(&Event::FlowClosed(FlowEnd::Closed));
+        subjects.push(scene.findings.last().unwrap().1.subject);
+    }
+    subjects.dedup();
+    assert_eq!(subjects.len(), 1);
+    assert!(scene.detector.watched.is_empty(), "closed flows leave nothing behind");
+    let mut verdicts = Vec::new();
+    for (after_s, closes) in [(60, 0), (700, 1), (800, 0)] {
+        let at = Timestamp::from_nanos((scene.now_ms / 1_000 + after_s) * 1_000_000_000);
+        scene.detector.end_minute(at, &scene.container, &scene.node, &mut verdicts);
+        assert_eq!(verdicts.drain(..).count(), closes, "{after_s} s later");
+    }
+}
+
+#[test]
+fn masked_websocket_frames_are_read() {
+    let mut room = [0; FRAME];
+    let masked = [0x81, 0x83, 1, 2, 3, 4, b'i' ^ 1, b'd' ^ 2, b'\n' ^ 3];
+    assert_eq!(unframed(&masked, &mut room), Some(&b"id\n"[..]));
+    let mut room = [0; FRAME];
+    assert_eq!(unframed(&[0x81, 0x03, b'i', b'd', b'\n'], &mut room), Some(&b"id\n"[..]));
+    for cut in 0..masked.len() {
+        let mut room = [0; FRAME];
+        let _ = unframed(&masked[..cut], &mut room);
+    }
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let mut scene = Scene::new(Side::Originator);
+    for id in 1..=2_000 {
+        scene.flow.id = id;
+        scene.turns = Turns::new();
+        scene.say(1, P, What::Text("id\n"));
+    }
+    let settings = Settings::default();
+    assert_eq!(scene.detector.watched.len(), settings.watched_max);
+    assert!(size_of::<Watch>() <= 512, "{}", size_of::<Watch>());
+    assert!(size_of::<Text>() <= 512, "{}", size_of::<Text>());
+}
