@@ -297,7 +297,7 @@ fn identity(buffer: &mut Vec<u8>, container: &ContainerIdentity) {
     key!(buffer, "ip");
     json::ip(buffer, container.ip);
     key!(buffer, "attribution");
-    json::string(buffer, container.attribution.as_str());
+    json::name(buffer, container.attribution.as_str());
     buffer.push(b'}');
     if let Some(pod) = &container.kubernetes {
         raw!(buffer, ",\"kubernetes\":{\"namespace\":");

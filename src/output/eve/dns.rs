@@ -19,7 +19,7 @@ pub(super) fn write(
     flags(buffer, message.flags);
     key!(buffer, "rcode");
     match rcode(message.rcode) {
-        Some(name) => json::string(buffer, name),
+        Some(name) => json::name(buffer, name),
         None => number_name(buffer, "RCODE", message.rcode),
     }
     for (place, question) in message.questions.iter().enumerate() {
@@ -108,7 +108,7 @@ fn flags(buffer: &mut Vec<u8>, flags: u16) {
 fn rrtype(buffer: &mut Vec<u8>, number: u16) {
     key!(buffer, "rrtype");
     match type_name(number) {
-        Some(name) => json::string(buffer, name),
+        Some(name) => json::name(buffer, name),
         None => number_name(buffer, "TYPE", number),
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn write(
 ) {
     if let Some(name) = flow.app_name() {
         key!(buffer, "app_proto");
-        json::string(buffer, name);
+        json::name(buffer, name);
     }
     if let Some(tunnel) = &flow.tunnel {
         self::tunnel(buffer, tunnel);
@@ -43,9 +43,9 @@ pub(super) fn write(
     key!(buffer, "age");
     json::number(buffer, flow.last.since(flow.opened).as_secs());
     key!(buffer, "state");
-    json::string(buffer, state(flow));
+    json::name(buffer, state(flow));
     key!(buffer, "reason");
-    json::string(buffer, reason(end));
+    json::name(buffer, reason(end));
     key!(buffer, "alerted");
     json::boolean(buffer, alerted);
     buffer.push(b'}');
@@ -64,7 +64,7 @@ pub(super) fn write(
     }
     if let Some(ending) = ending(flow.ending) {
         key!(buffer, "ending");
-        json::string(buffer, ending);
+        json::name(buffer, ending);
     }
     key!(buffer, "midstream");
     json::boolean(buffer, flow.midstream);
@@ -128,7 +128,7 @@ fn tcp(buffer: &mut Vec<u8>, flow: &Flow) {
         }
     }
     key!(buffer, "state");
-    json::string(
+    json::name(
         buffer,
         match flow.state {
             State::Opening => "syn_sent",

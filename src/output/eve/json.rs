@@ -54,17 +54,35 @@ pub(super) fn string(buffer: &mut Vec<u8>, text: &str) {
 /// As [`string()`], without the quotes.
 pub(super) fn string_part(buffer: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
-    // Nearly all strings are plain: find that out sixteen bytes at a time, and copy.
-    let (chunks, rest) = bytes.as_chunks::<16>();
-    if chunks.iter().all(plain) && rest.iter().all(|byte| ESCAPES[usize::from(*byte)] == 0) {
+    if is_plain(bytes) {
         buffer.extend_from_slice(bytes);
     } else {
         escaped(buffer, bytes);
     }
 }
 
-/// Nothing to escape, and ASCII. Written without branches, for the compiler to vectorise.
-fn plain(chunk: &[u8; 16]) -> bool {
+/// A name that this program gave, with its quotes: known to need no escapes.
+pub(super) fn name(buffer: &mut Vec<u8>, name: &'static str) {
+    buffer.push(b'"');
+    buffer.extend_from_slice(name.as_bytes());
+    buffer.push(b'"');
+}
+
+/// Nothing to escape, and ASCII, as nearly all strings are. Looks at sixteen or eight bytes at a
+/// time, the last ones overlapping those before.
+fn is_plain(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk::<16>() {
+        let (chunks, _) = bytes.as_chunks::<16>();
+        chunks.iter().all(plain) && plain(last)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        plain(first) && plain(last)
+    } else {
+        bytes.iter().all(|byte| ESCAPES[usize::from(*byte)] == 0)
+    }
+}
+
+/// Written without branches, for the compiler to vectorise.
+fn plain<const N: usize>(chunk: &[u8; N]) -> bool {
     let mut odd = false;
     for byte in chunk {
         odd |= (*byte < 0x20) | (*byte >= 0x7f) | (*byte == b'"') | (*byte == b'\\');
@@ -313,6 +331,17 @@ mod tests {
         #[test]
         fn any_string_reads_back(string in ".*") {
             let written = text(|buffer| super::string(buffer, &string));
+            prop_assert_eq!(serde_json::from_str::<String>(&written).unwrap(), string);
+        }
+
+        /// One odd character at any place of a string of any length around the sizes of chunks.
+        #[test]
+        fn an_odd_character_is_found_wherever_it_is(
+            before in "[a-z]{0,36}", odd in "[\"\\\\\u{0}-\u{1f}\u{7f}-\u{a0}]", after in "[a-z]{0,36}",
+        ) {
+            let string = format!("{before}{odd}{after}");
+            let written = text(|buffer| super::string(buffer, &string));
+            prop_assert!(!written.contains(char::is_control), "{written:?}");
             prop_assert_eq!(serde_json::from_str::<String>(&written).unwrap(), string);
         }
 

@@ -87,7 +87,7 @@ fn version(buffer: &mut Vec<u8>, number: u16) {
 /// The IANA name, else the number.
 fn cipher_suite(buffer: &mut Vec<u8>, number: u16) {
     match TlsCipherSuite::from_id(number) {
-        Some(suite) => json::string(buffer, suite.name),
+        Some(suite) => json::name(buffer, suite.name),
         None => hex_number(buffer, number),
     }
 }
