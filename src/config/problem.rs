@@ -302,12 +302,18 @@ mod tests {
                 "[[allow]]\nreason = \"x\"",
                 ":1: `allow.0` has no `owner`: say who decided, so that they can be asked",
             ),
-            ("[detect.beacn]\n", ":1: `detect.beacn` is unknown; no keys belong here"),
             ("[flow\n", ":1: unclosed table, expected `]`"),
         ] {
             let problem = Config::parse(text).unwrap_err().to_string();
             assert_eq!(problem, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn says_which_detectors_there_are() {
+        let problem = Config::parse("[detect.zzzzzz]\n").unwrap_err().to_string();
+        assert!(problem.starts_with(":1: `detect.zzzzzz` is unknown; there are: "), "{problem}");
+        assert!(problem.contains("reverse_shell"), "{problem}");
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub struct Settings {
     /// A pause that counts as a silence (seconds; at least 0.5, below which turns are not told
     /// apart: the OFF time of Zhang & Paxson, USENIX Security 2000).
     pub silence_s: f64,
-    /// Silences before rhythm alone is judged (count). In 674 public captures 4 found 12 of 13
-    /// control channels and no benign flow; 6 found 3.
+    /// Silences before rhythm alone is judged (count). In 674 public captures 4 found 12 malicious
+    /// control channels and no benign flow.
     pub silences_min: u32,
     /// Silences from which rhythm alone is of high severity (count).
     pub silences_high: u32,
