@@ -75,7 +75,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{DnsMessage, Fact, Protocol, Side};
+use crate::event::{DnsAnswer, DnsData, DnsMessage, Fact, Protocol, Side};
 
 /// `[proto]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -222,10 +222,12 @@ pub struct Sink<'s> {
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// Text in the making.
-    pub(crate) text: String,
-    /// Strings of the previous DNS message, at most [`Scratch::STRINGS_MAX`] of at most
+    pub(crate) text: Vec<u8>,
+    /// Strings of earlier DNS messages, at most [`Scratch::STRINGS_MAX`] of at most
     /// [`Scratch::STRING_BYTES_MAX`].
     pub(crate) strings: Vec<String>,
+    /// Answers of earlier DNS messages, within the same bounds.
+    pub(crate) answers: Vec<DnsAnswer>,
 }
 
 impl Scratch {
@@ -241,9 +243,24 @@ impl Scratch {
 
     /// Takes a string back for its capacity.
     pub(crate) fn give_string(&mut self, mut string: String) {
-        if self.strings.len() < Self::STRINGS_MAX && string.capacity() <= Self::STRING_BYTES_MAX {
+        let fits = (1..=Self::STRING_BYTES_MAX).contains(&string.capacity());
+        if fits && self.strings.len() < Self::STRINGS_MAX {
             string.clear();
             self.strings.push(string);
+        }
+    }
+
+    /// Takes an answer back for the capacity of its strings.
+    pub(crate) fn give_answer(&mut self, answer: DnsAnswer) {
+        let fits = answer.name.capacity() <= Self::STRING_BYTES_MAX
+            && match &answer.data {
+                DnsData::Name(string) | DnsData::Text(string) => {
+                    string.capacity() <= Self::STRING_BYTES_MAX
+                }
+                DnsData::Address(_) => true,
+            };
+        if fits && self.answers.len() < Self::STRINGS_MAX {
+            self.answers.push(answer);
         }
     }
 }

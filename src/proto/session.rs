@@ -151,7 +151,13 @@ impl Session {
         port: u16,
         sink: &mut Sink<'_>,
     ) -> Verdict {
-        if !bytes.is_empty() {
+        if let Stage::Datagrams(read) = self.stage {
+            // The way of nearly all DNS.
+            let appetite = read(from, bytes, sink);
+            if appetite != Appetite::All {
+                self.act(appetite, At { from, stream, port }, bytes, sink);
+            }
+        } else if !bytes.is_empty() {
             if self.turned && stream {
                 let at = At { from: from.other(), stream, port };
                 turned(sink, |sink| self.feed(at, bytes, sink));
@@ -197,10 +203,7 @@ impl Session {
                 held.take(at.from, bytes, sink.settings.probe_bytes);
                 self.probe_held(at, sink);
             }
-            Stage::Datagrams(read) => {
-                let appetite = read(at.from, bytes, sink);
-                self.act(appetite, at, bytes, sink);
-            }
+            Stage::Datagrams(_) => {}
             Stage::Parsing(parser) => {
                 let appetite = parser.data(at.from, bytes, sink);
                 self.act(appetite, at, bytes, sink);

@@ -75,8 +75,6 @@ struct Tls {
     session_id: Option<Box<[u8]>>,
     /// Whose hello has the form of SSL 2, while it is read.
     sslv2: Option<Side>,
-    /// The server asked for another ClientHello.
-    retry: bool,
     server_hello: bool,
     server_key_exchange: bool,
     reported: bool,
@@ -182,7 +180,9 @@ impl Tls {
             }
             Content::ApplicationData => half.ciphered = true,
             // In TLS 1.3 that record is a dummy, and a second ClientHello may follow it.
-            Content::Handshake if half.changed => half.ciphered = self.facts.version < TLS_1_3,
+            Content::Handshake if half.changed => {
+                half.ciphered = (1..TLS_1_3).contains(&self.facts.version);
+            }
             Content::Alert if self.server_hello || from_server => {
                 self.report(sink);
                 return Some(Appetite::Done);
@@ -200,21 +200,21 @@ impl Tls {
 
     fn message(&mut self, from: Side, kind: u8, body: &[u8], sink: &mut Sink<'_>) {
         match kind {
-            CLIENT_HELLO if self.client.is_none() || (self.client == Some(from) && self.retry) => {
+            CLIENT_HELLO if !self.server_hello && self.client != Some(from.other()) => {
+                let Some((facts, session_id)) = hello::client(body, sink.scratch) else { return };
                 // The server asked for another hello, and it may differ: a record for each.
-                if std::mem::take(&mut self.retry) {
+                if self.client.is_some() {
                     (sink.fact)(Fact::TlsHandshake(&self.facts));
-                    self.facts = TlsFacts::default();
                 }
+                self.facts = facts;
                 self.client = Some(from);
-                self.session_id = hello::client(body, &mut self.facts, sink.scratch);
+                self.session_id = session_id;
                 (sink.fact)(Fact::TlsClientHello(&self.facts));
             }
             SERVER_HELLO if self.client != Some(from) => {
                 self.client = Some(from.other());
                 if hello::is_retry_request(body) {
                     self.facts.version = TLS_1_3;
-                    self.retry = self.facts.client_version != 0;
                     return;
                 }
                 self.server_hello = true;

@@ -3,9 +3,8 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use hickory_proto::op::Header;
 use hickory_proto::rr::{RData, RecordType};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, Restrict};
+use hickory_proto::serialize::binary::{BinDecoder, Restrict};
 
 use super::name;
 use crate::event::{DnsAnswer, DnsData, DnsMessage, DnsQuestion};
@@ -46,6 +45,14 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
 }
 
+/// Identifier, flags, and the number of questions, answers, authorities and additionals. Read here
+/// and not by hickory's `Header`: that takes apart all flags, which costs more than a whole question.
+fn header(bytes: &[u8]) -> Option<[u16; 6]> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    let (words, _) = header.as_chunks::<2>();
+    Some(std::array::from_fn(|number| words.get(number).copied().map_or(0, u16::from_be_bytes)))
+}
+
 /// Whether these bytes can begin with a DNS header: opcode in use, and no more questions and
 /// records than fit.
 pub(super) fn header_fits(bytes: &[u8]) -> bool {
@@ -54,9 +61,7 @@ pub(super) fn header_fits(bytes: &[u8]) -> bool {
 
 /// As [`header_fits`], for the beginning of a message of `length` bytes.
 pub(super) fn header_fits_length(bytes: &[u8], length: usize) -> bool {
-    let (Some(flags), Some(questions), Some(answers), Some(authorities), Some(additionals)) =
-        (word(bytes, 2), word(bytes, 4), word(bytes, 6), word(bytes, 8), word(bytes, 10))
-    else {
+    let Some([_, flags, questions, answers, authorities, additionals]) = header(bytes) else {
         return false;
     };
     let records = usize::from(answers) + usize::from(authorities) + usize::from(additionals);
@@ -91,9 +96,7 @@ const fn class_fits(class: u16) -> bool {
 /// Whether the message fills these bytes to the last one, with a question of printable labels. For
 /// ports on which DNS is not at home.
 pub(super) fn fits_exactly(bytes: &[u8]) -> bool {
-    let (Some(questions), Some(answers), Some(authorities), Some(additionals)) =
-        (word(bytes, 4), word(bytes, 6), word(bytes, 8), word(bytes, 10))
-    else {
+    let Some([_, _, questions, answers, authorities, additionals]) = header(bytes) else {
         return false;
     };
     let mut at = HEADER_BYTES;
@@ -138,30 +141,31 @@ pub fn decode(
     if !header_fits(bytes) {
         return Err(NotDns);
     }
-    let mut decoder = BinDecoder::new(bytes);
-    let Ok(header) = Header::read(&mut decoder) else { return Err(NotDns) };
-    let flags = word(bytes, 2).unwrap_or_default();
-    message.id = header.metadata.id;
+    let Some([id, flags, questions, answers, authorities, additionals]) = header(bytes) else {
+        return Err(NotDns);
+    };
+    message.id = id;
     message.response = flags & 0x8000 != 0;
     message.flags = flags;
     message.rcode = flags & 0xf;
-    message.authorities = header.counts.authorities;
-    message.additionals = header.counts.additionals;
+    message.authorities = authorities;
+    message.additionals = additionals;
     message.bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     message.truncated = false;
 
-    let mut reader = Reader { bytes, decoder, text, scratch };
-    for number in 0..header.counts.queries {
-        match reader.question() {
-            Some(question) => message.questions.push(question),
-            None if number == 0 => return Err(NotDns),
-            None => {
-                message.truncated = true;
-                return Ok(());
-            }
+    let mut reader = Reader { bytes, at: HEADER_BYTES, text, scratch };
+    let questions = usize::from(questions);
+    // Nearly every message has one question: its place and its text are used again.
+    message.questions.resize_with(questions, DnsQuestion::default);
+    for number in 0..questions {
+        let read = message.questions.get_mut(number).and_then(|place| reader.question(place));
+        if read.is_none() {
+            message.questions.truncate(number);
+            message.truncated = true;
+            return if number == 0 { Err(NotDns) } else { Ok(()) };
         }
     }
-    for _ in 0..header.counts.answers {
+    for _ in 0..answers {
         if message.answers.len() >= ANSWERS_MAX {
             message.truncated = true;
             if reader.skip_record().is_none() {
@@ -169,15 +173,16 @@ pub fn decode(
             }
             continue;
         }
-        match reader.answer(&message.questions) {
-            Some(answer) => message.answers.push(answer),
-            None => {
-                message.truncated = true;
-                return Ok(());
-            }
+        let mut answer = reader.scratch.answers.pop().unwrap_or_else(empty_answer);
+        let read = reader.answer(&message.questions, &mut answer);
+        message.answers.push(answer);
+        if read.is_none() {
+            message.answers.pop();
+            message.truncated = true;
+            return Ok(());
         }
     }
-    let rest = u32::from(header.counts.authorities) + u32::from(header.counts.additionals);
+    let rest = u32::from(authorities) + u32::from(additionals);
     for _ in 0..rest {
         match reader.skip_record() {
             // The upper eight bits of the response code (RFC 6891, section 6.1.3).
@@ -189,59 +194,76 @@ pub fn decode(
             }
         }
     }
-    if !reader.decoder.is_empty() {
-        message.truncated = true;
-    }
+    message.truncated |= reader.at < bytes.len();
     Ok(())
 }
 
-/// Empties a message and keeps its buffers.
+/// Empties a message but for its questions, and keeps its buffers.
 fn recycle(message: &mut DnsMessage, scratch: &mut Scratch) {
-    for question in message.questions.drain(..) {
-        scratch.give_string(question.name);
+    while let Some(answer) = message.answers.pop() {
+        scratch.give_answer(answer);
     }
-    for answer in message.answers.drain(..) {
-        scratch.give_string(answer.name);
-        if let DnsData::Name(string) | DnsData::Text(string) = answer.data {
-            scratch.give_string(string);
-        }
+}
+
+const fn empty_answer() -> DnsAnswer {
+    DnsAnswer {
+        name: String::new(),
+        rtype: 0,
+        ttl_s: 0,
+        data: DnsData::Text(String::new()),
+        data_bytes: 0,
     }
 }
 
 struct Reader<'b, 's> {
     bytes: &'b [u8],
-    decoder: BinDecoder<'b>,
+    /// Where the wire goes on.
+    at: usize,
     text: bool,
     scratch: &'s mut Scratch,
 }
 
 impl Reader<'_, '_> {
-    fn question(&mut self) -> Option<DnsQuestion> {
-        let name = self.name()?;
-        let qtype = self.word()?;
-        let _class = self.word()?;
-        Some(DnsQuestion { name, qtype })
+    fn question(&mut self, question: &mut DnsQuestion) -> Option<()> {
+        self.at = name::read(self.bytes, self.at, &mut question.name)?;
+        let [high, low, _class @ ..] = self.take::<4>()?;
+        question.qtype = u16::from_be_bytes([*high, *low]);
+        Some(())
     }
 
-    fn answer(&mut self, questions: &[DnsQuestion]) -> Option<DnsAnswer> {
-        let name = match (self.bytes.get(self.decoder.index()..), questions.first()) {
+    fn answer(&mut self, questions: &[DnsQuestion], answer: &mut DnsAnswer) -> Option<()> {
+        match (self.bytes.get(self.at..), questions.first()) {
             // Nearly every answer's owner is a pointer to the question: copy its text.
             (Some([0xc0, 12, ..]), Some(question)) => {
-                let mut name = self.scratch.take_string();
-                name.push_str(&question.name);
-                self.word()?;
-                name
+                answer.name.clear();
+                answer.name.push_str(&question.name);
+                self.at += 2;
             }
-            _ => self.name()?,
-        };
-        let rtype = self.word()?;
-        let _class = self.word()?;
-        let ttl_s = self.decoder.read_u32().ok()?.unverified();
-        let data_bytes = self.word()?;
-        let start = self.decoder.index();
-        let data = self.decoder.read_slice(usize::from(data_bytes)).ok()?.unverified();
-        let data = self.data(rtype, start, data);
-        Some(DnsAnswer { name, rtype, ttl_s, data, data_bytes })
+            _ => self.at = name::read(self.bytes, self.at, &mut answer.name)?,
+        }
+        (answer.rtype, answer.ttl_s, answer.data_bytes) = self.record()?;
+        let start = self.at;
+        let data = self.bytes.get(start..start + usize::from(answer.data_bytes))?;
+        self.at += data.len();
+        let data = self.data(answer.rtype, start, data);
+        match std::mem::replace(&mut answer.data, data) {
+            DnsData::Name(string) | DnsData::Text(string) => self.scratch.give_string(string),
+            DnsData::Address(_) => {}
+        }
+        Some(())
+    }
+
+    /// Type, time to live and data length of a record, behind its name.
+    fn record(&mut self) -> Option<(u16, u32, u16)> {
+        let [a, b, _, _, c, d, e, f, g, h] = *self.take::<10>()?;
+        let rtype = u16::from_be_bytes([a, b]);
+        Some((rtype, u32::from_be_bytes([c, d, e, f]), u16::from_be_bytes([g, h])))
+    }
+
+    fn take<const N: usize>(&mut self) -> Option<&[u8; N]> {
+        let taken = self.bytes.get(self.at..)?.first_chunk()?;
+        self.at += N;
+        Some(taken)
     }
 
     /// The data of a record, which lies at `start` of the message. What does not fit its type is
@@ -287,37 +309,10 @@ impl Reader<'_, '_> {
 
     /// Type and time to live of a record that is not kept.
     fn skip_record(&mut self) -> Option<(u16, u32)> {
-        let end = name::skip(self.bytes, self.decoder.index())?;
-        self.advance(end)?;
-        let rtype = self.word()?;
-        let _class = self.word()?;
-        let ttl = self.decoder.read_u32().ok()?.unverified();
-        let length = self.word()?;
-        self.decoder.read_slice(usize::from(length)).ok()?;
-        Some((rtype, ttl))
-    }
-
-    fn name(&mut self) -> Option<String> {
-        let mut text = self.scratch.take_string();
-        match name::read(self.bytes, self.decoder.index(), &mut text) {
-            Some(end) => {
-                self.advance(end)?;
-                Some(text)
-            }
-            None => {
-                self.scratch.give_string(text);
-                None
-            }
-        }
-    }
-
-    fn advance(&mut self, to: usize) -> Option<()> {
-        let length = to.checked_sub(self.decoder.index())?;
-        self.decoder.read_slice(length).ok().map(|_| ())
-    }
-
-    fn word(&mut self) -> Option<u16> {
-        self.decoder.read_u16().ok().map(Restrict::unverified)
+        self.at = name::skip(self.bytes, self.at)?;
+        let (rtype, ttl, data_bytes) = self.record()?;
+        self.at += usize::from(data_bytes);
+        (self.at <= self.bytes.len()).then_some((rtype, ttl))
     }
 }
 

@@ -19,60 +19,105 @@ pub(super) fn read(message: &[u8], start: usize, text: &mut String) -> Option<us
     let mut bytes = std::mem::take(text).into_bytes();
     bytes.clear();
     let end = read_bytes(message, start, &mut bytes);
+    let length = bytes.len();
+    // Whole blocks are checked faster than what is left over behind them.
+    pad(&mut bytes);
     // Only ASCII was written, so this cannot fail; and it keeps the capacity.
     *text = String::from_utf8(bytes).unwrap_or_default();
+    text.truncate(length);
     end
 }
 
 fn read_bytes(message: &[u8], start: usize, text: &mut Vec<u8>) -> Option<usize> {
-    let mut at = start;
-    let mut run_start = start;
+    let mut run = start;
     let mut end = None;
     let mut pointers = 0;
-    let mut wire_bytes = 1;
+    let mut room = NAME_BYTES_MAX - 1;
+    // Label after label up to a pointer or the root: a run, which lies in one piece.
     loop {
-        let length = *message.get(at)?;
-        match length {
+        let rest = message.get(run..)?;
+        let length = write_run(rest.get(..room + 1).unwrap_or(rest), text)?;
+        room = room.checked_sub(length)?;
+        let at = run + length;
+        match *message.get(at)? {
             0 => return Some(end.unwrap_or(at + 1)),
-            1..=63 => {
-                let label = message.get(at + 1..at + 1 + usize::from(length))?;
-                wire_bytes += label.len() + 1;
-                if wire_bytes > NAME_BYTES_MAX {
-                    return None;
-                }
-                write_label(label, text);
-                at += label.len() + 1;
-            }
-            0xc0.. => {
-                let target =
-                    usize::from(u16::from_be_bytes([length & 0x3f, *message.get(at + 1)?]));
+            high @ 0xc0.. => {
+                let target = usize::from(u16::from_be_bytes([high & 0x3f, *message.get(at + 1)?]));
                 pointers += 1;
                 // Strictly backwards, so that no chain can be a ring.
-                if target >= run_start || pointers > POINTERS_MAX {
+                if target >= run || pointers > POINTERS_MAX {
                     return None;
                 }
                 end = end.or(Some(at + 2));
-                at = target;
-                run_start = target;
+                run = target;
             }
             _ => return None,
         }
     }
 }
 
-fn write_label(label: &[u8], text: &mut Vec<u8>) {
-    if !text.is_empty() {
-        text.push(b'.');
+/// Bytes that are gone over at a time.
+const BLOCK: usize = 16;
+
+/// Fills up to whole blocks, with what looks like a label.
+fn pad(text: &mut Vec<u8>) {
+    text.extend_from_slice(&[b'a'; BLOCK][..text.len().wrapping_neg() % BLOCK]);
+}
+
+/// Writes the run of labels at the beginning of `rest` and returns its length: copied whole, lengths
+/// replaced by dots, and gone over once. Only what holds an odd byte is written label by label.
+/// `None` if `rest` ends within the run.
+fn write_run(rest: &[u8], text: &mut Vec<u8>) -> Option<usize> {
+    let before = text.len();
+    // Behind an earlier run the first length becomes a dot; else there is none before it.
+    let skip = usize::from(before == 0);
+    let mut at = match *rest.first()? {
+        first @ 1..=63 => usize::from(first) + 1,
+        _ => return Some(0),
+    };
+    text.extend_from_slice(rest.get(skip..)?);
+    let written = text.get_mut(before..)?;
+    if skip == 0 {
+        written[0] = b'.';
     }
-    let start = text.len();
-    text.extend_from_slice(label);
-    let mut odd = false;
-    for byte in text.iter_mut().skip(start) {
-        odd |= !is_plain(*byte);
-        *byte = byte.to_ascii_lowercase();
+    let mut labels = 1u8;
+    while let length @ 1..=63 = *rest.get(at)? {
+        *written.get_mut(at - skip)? = b'.';
+        at += usize::from(length) + 1;
+        labels += 1;
     }
-    if odd {
-        text.truncate(start);
+    text.truncate(before + at - skip);
+    text.extend_from_slice(&[b'a'; BLOCK][..(at - skip).wrapping_neg() % BLOCK]);
+    // A dot within a label shows in their number, which fits a byte as the name does.
+    let mut odd = [0u8; BLOCK];
+    let mut dots = [0u8; BLOCK];
+    for block in text.get_mut(before..)?.as_chunks_mut::<BLOCK>().0 {
+        for ((byte, odd), dots) in block.iter_mut().zip(&mut odd).zip(&mut dots) {
+            *odd |= u8::from((*byte <= b' ') | (*byte >= 0x7f) | (*byte == b'\\'));
+            *dots += u8::from(*byte == b'.');
+            let upper = byte.wrapping_sub(b'A') < 26;
+            *byte |= u8::from(upper) << 5;
+        }
+    }
+    let dots = dots.iter().fold(0u8, |sum, dots| sum.wrapping_add(*dots));
+    if u128::from_le_bytes(odd) != 0 || dots + skip as u8 != labels {
+        text.truncate(before);
+        write_odd(rest.get(..at)?, text);
+    } else {
+        text.truncate(before + at - skip);
+    }
+    Some(at)
+}
+
+#[cold]
+fn write_odd(run: &[u8], text: &mut Vec<u8>) {
+    let mut rest = run;
+    while let Some((length, after)) = rest.split_first() {
+        let (label, after) = after.split_at(usize::from(*length).min(after.len()));
+        rest = after;
+        if !text.is_empty() {
+            text.push(b'.');
+        }
         for byte in label {
             if is_plain(*byte) {
                 text.push(byte.to_ascii_lowercase());
@@ -126,6 +171,27 @@ mod tests {
             assert_eq!(end.map(|end| (text.as_str(), end)), expected, "{case}");
             if let Some((_, end)) = expected {
                 assert_eq!(skip(message, start), Some(end), "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_is_written_as_it_should_be() {
+        for byte in 0..=u8::MAX {
+            for place in 0..9 {
+                let mut label = [b'x'; 9];
+                label[place] = byte;
+                let message = [&b"\x09"[..], &label, b"\0"].concat();
+                let mut text = String::new();
+                assert_eq!(read(&message, 0, &mut text), Some(11));
+                let written = match byte {
+                    b'!'..=b'~' if !b".\\".contains(&byte) => {
+                        char::from(byte.to_ascii_lowercase()).to_string()
+                    }
+                    _ => format!("\\{byte:03}"),
+                };
+                let expected = format!("{}{written}{}", "x".repeat(place), "x".repeat(8 - place));
+                assert_eq!(text, expected, "byte {byte} at {place}");
             }
         }
     }

@@ -6,8 +6,6 @@
 //! name and ALPN, which depend on the destination, and keeps a readable head. Both ignore GREASE
 //! (RFC 8701).
 
-use std::fmt::Write;
-
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
@@ -23,36 +21,43 @@ pub(super) const fn is_grease(value: u16) -> bool {
 }
 
 /// JA3 of a client.
-pub(super) fn ja3(offer: &Offer, text: &mut String) -> Box<str> {
+pub(super) fn ja3(offer: &Offer, text: &mut Vec<u8>) -> Box<str> {
     text.clear();
-    let _ = write!(text, "{}", offer.version);
+    push_decimal(offer.version, text);
     for list in [&offer.ciphers, &offer.extensions, &offer.groups] {
-        text.push(',');
+        text.push(b',');
         join(list, text);
     }
-    text.push(',');
+    text.push(b',');
     for (number, format) in offer.point_formats.iter().enumerate() {
-        let dash = if number > 0 { "-" } else { "" };
-        let _ = write!(text, "{dash}{format}");
+        if number > 0 {
+            text.push(b'-');
+        }
+        push_decimal(u16::from(*format), text);
     }
     md5(text)
 }
 
 /// JA3S of a server.
-pub(super) fn ja3s(version: u16, cipher: u16, extensions: &[u16], text: &mut String) -> Box<str> {
+pub(super) fn ja3s(version: u16, cipher: u16, extensions: &[u16], text: &mut Vec<u8>) -> Box<str> {
     text.clear();
-    let _ = write!(text, "{version},{cipher},");
+    push_decimal(version, text);
+    text.push(b',');
+    push_decimal(cipher, text);
+    text.push(b',');
     join(extensions, text);
     md5(text)
 }
 
 /// JA4 of a client over TCP. `version` is the highest that it offers.
-pub(super) fn ja4(offer: Offer, version: u16, text: &mut String) -> Box<str> {
+pub(super) fn ja4(offer: Offer, version: u16, text: &mut Vec<u8>) -> Box<str> {
     let Offer { mut ciphers, mut extensions, mut signatures, has_name, alpn, .. } = offer;
     ciphers.retain(|value| !is_grease(*value));
     extensions.retain(|value| !is_grease(*value));
     signatures.retain(|value| !is_grease(*value));
-    let version = match version {
+    let mut ja4 = String::with_capacity(36);
+    ja4.push('t');
+    ja4.push_str(match version {
         0x0304 => "13",
         0x0303 => "12",
         0x0302 => "11",
@@ -60,16 +65,14 @@ pub(super) fn ja4(offer: Offer, version: u16, text: &mut String) -> Box<str> {
         0x0300 => "s3",
         0x0002 => "s2",
         _ => "00",
-    };
-    let name = if has_name { 'd' } else { 'i' };
-    let (first, last) = alpn_ends(alpn.as_deref().unwrap_or_default());
-    let mut ja4 = String::with_capacity(36);
-    let _ = write!(
-        ja4,
-        "t{version}{name}{:02}{:02}{first}{last}_",
-        ciphers.len().min(99),
-        extensions.len().min(99)
-    );
+    });
+    ja4.push(if has_name { 'd' } else { 'i' });
+    for count in [ciphers.len(), extensions.len()] {
+        let count = count.min(99) as u8;
+        ja4.extend([count / 10, count % 10].map(|value| char::from(digit(value))));
+    }
+    ja4.extend(alpn_ends(alpn.as_deref().unwrap_or_default()));
+    ja4.push('_');
     ciphers.sort_unstable();
     text.clear();
     list(&ciphers, text);
@@ -82,7 +85,7 @@ pub(super) fn ja4(offer: Offer, version: u16, text: &mut String) -> Box<str> {
     text.clear();
     list(&extensions, text);
     if !signatures.is_empty() {
-        text.push('_');
+        text.push(b'_');
         list(&signatures, text);
     }
     push_hash(text, &mut ja4);
@@ -91,20 +94,20 @@ pub(super) fn ja4(offer: Offer, version: u16, text: &mut String) -> Box<str> {
 
 /// The first and last letter of the first protocol offered; if one of them is no letter or digit,
 /// those of its hexadecimal form.
-fn alpn_ends(alpn: &[u8]) -> (char, char) {
-    let (Some(first), Some(last)) = (alpn.first(), alpn.last()) else { return ('0', '0') };
+fn alpn_ends(alpn: &[u8]) -> [char; 2] {
+    let (Some(first), Some(last)) = (alpn.first(), alpn.last()) else { return ['0', '0'] };
     if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
-        return (char::from(*first), char::from(*last));
+        return [*first, *last].map(char::from);
     }
-    (digit(first >> 4), digit(last & 0xf))
+    [digit(first >> 4), digit(last & 0xf)].map(char::from)
 }
 
 /// Decimal numbers without GREASE, with dashes between them.
-fn join(values: &[u16], text: &mut String) {
+fn join(values: &[u16], text: &mut Vec<u8>) {
     let mut dash = false;
     for value in values.iter().filter(|value| !is_grease(**value)) {
         if dash {
-            text.push('-');
+            text.push(b'-');
         }
         dash = true;
         push_decimal(*value, text);
@@ -112,55 +115,57 @@ fn join(values: &[u16], text: &mut String) {
 }
 
 /// Four hexadecimal digits each, with commas between them.
-fn list(values: &[u16], text: &mut String) {
+fn list(values: &[u16], text: &mut Vec<u8>) {
     for (number, value) in values.iter().enumerate() {
         if number > 0 {
-            text.push(',');
+            text.push(b',');
         }
-        for shift in [12, 8, 4, 0] {
-            text.push(digit((value >> shift) as u8 & 0xf));
-        }
+        let [high, low] = value.to_be_bytes();
+        text.extend_from_slice(&[high >> 4, high & 0xf, low >> 4, low & 0xf].map(digit));
     }
 }
 
-fn push_decimal(value: u16, text: &mut String) {
-    let mut divisor = 10_000;
-    while divisor > 1 && value < divisor {
-        divisor /= 10;
+fn push_decimal(value: u16, text: &mut Vec<u8>) {
+    let mut digits = [0; 5];
+    let mut rest = value;
+    let mut first = digits.len();
+    for place in digits.iter_mut().rev() {
+        *place = digit((rest % 10) as u8);
+        rest /= 10;
+        first -= 1;
+        if rest == 0 {
+            break;
+        }
     }
-    while divisor > 0 {
-        text.push(digit((value / divisor % 10) as u8));
-        divisor /= 10;
-    }
+    text.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
 
 /// The first twelve hexadecimal digits of the text's SHA-256.
-fn push_hash(text: &str, ja4: &mut String) {
+fn push_hash(text: &[u8], ja4: &mut String) {
     if text.is_empty() {
         ja4.push_str(NOTHING);
         return;
     }
-    push_hex(&Sha256::digest(text.as_bytes())[..6], ja4);
+    push_hex(&Sha256::digest(text)[..6], ja4);
 }
 
-fn md5(text: &str) -> Box<str> {
+fn md5(text: &[u8]) -> Box<str> {
     let mut hex = String::with_capacity(32);
-    push_hex(&Md5::digest(text.as_bytes()), &mut hex);
+    push_hex(&Md5::digest(text), &mut hex);
     hex.into()
 }
 
 /// Two hexadecimal digits for each byte.
 pub(super) fn push_hex(bytes: &[u8], text: &mut String) {
     for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 0xf));
+        text.extend([byte >> 4, byte & 0xf].map(|value| char::from(digit(value))));
     }
 }
 
-const fn digit(value: u8) -> char {
+const fn digit(value: u8) -> u8 {
     match value {
-        0..=9 => (b'0' + value) as char,
-        _ => (b'a' + value - 10) as char,
+        0..=9 => b'0' + value,
+        _ => b'a' + value - 10,
     }
 }
 
@@ -188,18 +193,18 @@ mod tests {
             has_name: true,
             alpn: Some(b"h2".to_vec()),
         };
-        let ja4 = ja4(offer, 0x0304, &mut String::new());
+        let ja4 = ja4(offer, 0x0304, &mut Vec::new());
         assert_eq!(&*ja4, "t13d1516h2_8daaf6152771_e5627efa2ab1");
     }
 
     #[test]
     fn alpn_is_told_by_its_ends() {
         for (case, alpn, expected) in [
-            ("letters and digits", &b"http/1.1"[..], ('h', '1')),
-            ("one letter twice", b"h", ('h', 'h')),
-            ("none", b"", ('0', '0')),
-            ("an odd byte: hexadecimal", b"\xabh", ('a', '8')),
-            ("an odd byte at the end", b"h\xcd", ('6', 'd')),
+            ("letters and digits", &b"http/1.1"[..], ['h', '1']),
+            ("one letter twice", b"h", ['h', 'h']),
+            ("none", b"", ['0', '0']),
+            ("an odd byte: hexadecimal", b"\xabh", ['a', '8']),
+            ("an odd byte at the end", b"h\xcd", ['6', 'd']),
         ] {
             assert_eq!(alpn_ends(alpn), expected, "{case}");
         }
@@ -208,9 +213,9 @@ mod tests {
     #[test]
     fn numbers_are_written_as_others_do() {
         for value in [0, 9, 10, 99, 100, 4_865, 49_195, u16::MAX] {
-            let mut text = String::new();
+            let mut text = Vec::new();
             push_decimal(value, &mut text);
-            assert_eq!(text, value.to_string());
+            assert_eq!(text, value.to_string().into_bytes());
         }
     }
 }

@@ -64,12 +64,9 @@ pub(super) struct Offer {
     pub(super) alpn: Option<Vec<u8>>,
 }
 
-/// Reads a ClientHello's body into `facts`; returns its session id.
-pub(super) fn client(
-    body: &[u8],
-    facts: &mut TlsFacts,
-    scratch: &mut Scratch,
-) -> Option<Box<[u8]>> {
+/// Reads a ClientHello's body; returns its session id too.
+pub(super) fn client(body: &[u8], scratch: &mut Scratch) -> Option<(TlsFacts, Option<Box<[u8]>>)> {
+    let mut facts = TlsFacts::default();
     let (_, hello) = parse_tls_handshake_client_hello(body).ok()?;
     let mut offer = Offer {
         version: hello.version.0,
@@ -84,13 +81,13 @@ pub(super) fn client(
     };
     for (kind, content) in Extensions(hello.ext.unwrap_or_default()) {
         offer.extensions.push(kind);
-        client_extension(kind, content, &mut offer, facts);
+        client_extension(kind, content, &mut offer, &mut facts);
     }
     let highest = offer.versions.iter().copied().filter(|version| !is_grease(*version)).max();
     facts.client_version = highest.unwrap_or(offer.version);
     facts.ja3 = Some(fingerprint::ja3(&offer, &mut scratch.text));
     facts.ja4 = Some(fingerprint::ja4(offer, facts.client_version, &mut scratch.text));
-    hello.session_id.map(Box::from)
+    Some((facts, hello.session_id.map(Box::from)))
 }
 
 fn client_extension(kind: u16, content: &[u8], offer: &mut Offer, facts: &mut TlsFacts) {
