@@ -114,6 +114,32 @@ fn every_public_capture_passes() {
     assert!(total > 20_000, "only {total} frames: are the captures read at all?");
 }
 
+/// Every bound at its least: all that makes room does so all the time.
+fn tightest() -> Config {
+    let mut tables = toml::Table::try_from(Config::default()).unwrap();
+    let mut bounds = 0;
+    for (_, table) in &mut tables {
+        for (key, value) in table.as_table_mut().into_iter().flatten() {
+            if key.ends_with("_max") || key.ends_with("_bytes") {
+                *value = 1.into();
+                bounds += 1;
+            }
+        }
+    }
+    assert!(bounds > 10, "only {bounds} bounds");
+    let text = tables.to_string();
+    Config::parse(&text).unwrap_or_else(|problem| panic!("{problem}"))
+}
+
+#[test]
+fn every_public_capture_passes_the_tightest_bounds() {
+    let Some(captures) = common::captures() else { return };
+    for file in captures::files_below(&captures.join("public")) {
+        let frames: Vec<_> = captures::frames(&file).into_iter().map(|frame| (0, frame)).collect();
+        through_engine(&tightest(), &frames);
+    }
+}
+
 /// The frames that the mutations start from: of the project's captures, and of the public ones
 /// where they are.
 static SEEDS: LazyLock<Vec<CapturedFrame>> = LazyLock::new(|| {
@@ -241,5 +267,10 @@ proptest! {
     #[test]
     fn mutated_captures_pass_the_engine(capture in mutated_capture()) {
         through_engine(&Config::default(), &capture);
+    }
+
+    #[test]
+    fn mutated_captures_pass_the_tightest_bounds(capture in mutated_capture()) {
+        through_engine(&tightest(), &capture);
     }
 }
