@@ -16,6 +16,9 @@ use serde_json::Value;
 /// Most resident memory that a flood may take (KiB: 128 MiB).
 const RESIDENT_MAX_KIB: u64 = 128 * 1024;
 
+/// Without optimisation, a tenth of the flood: `cargo test --release --test floods` sends all of it.
+const SHARE: usize = if cfg!(debug_assertions) { 10 } else { 1 };
+
 /// The container of the capture in whose midst the flood is.
 const CONTAINER: [u8; 4] = [10, 244, 9, 225];
 
@@ -24,7 +27,7 @@ fn five_million_syns_from_a_million_sources() {
     let shell = shell();
     let mut random = Random(1);
     let mut sources = 0u32;
-    let (alerts, stats) = flood(&shell, 5_000_000, |out| {
+    let (alerts, stats) = flood(&shell, 5_000_000 / SHARE, |out| {
         // A permutation of 2^20 sources: multiplication by an odd number.
         let source = sources.wrapping_mul(2_654_435_761) & 0xf_ffff;
         sources += 1;
@@ -38,14 +41,17 @@ fn five_million_syns_from_a_million_sources() {
             .unwrap();
     });
     assert!(finds_the_shell(&alerts), "{alerts:?}");
-    assert!(count(&stats, "flows_evicted") > 1_000_000, "what had to go is counted: {stats}");
+    assert!(
+        SHARE > 1 || count(&stats, "flows_evicted") > 1_000_000,
+        "what had to go is counted: {stats}"
+    );
 }
 
 #[test]
 fn a_million_distinct_dns_names() {
     let shell = shell();
     let mut number = 0u32;
-    let (alerts, stats) = flood(&shell, 1_000_000, |out| {
+    let (alerts, stats) = flood(&shell, 1_000_000 / SHARE, |out| {
         number += 1;
         let name = format!("h{number:07x}");
         let mut message = vec![0x12, 0x34, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
@@ -61,8 +67,8 @@ fn a_million_distinct_dns_names() {
             .unwrap();
     });
     assert!(finds_the_shell(&alerts), "{alerts:?}");
-    assert_eq!(count(&stats, "dns_messages") / 1_000_000, 1, "{stats}");
-    assert!(count(&stats, "names_evicted") > 900_000, "{stats}");
+    assert!(count(&stats, "dns_messages") >= 1_000_000 / SHARE as u64, "{stats}");
+    assert!(count(&stats, "names_evicted") > 900_000 / SHARE as u64, "{stats}");
 }
 
 fn shell() -> Vec<OwnedFrame> {

@@ -83,12 +83,12 @@ impl Traffic {
         traffic
     }
 
-    /// The same connection, later: `n` packets.
+    /// A download of `n` packets. (An upload to an unknown host would be a finding.)
     fn bulk(&mut self, n: u32) {
         let payload = [0x5a; 1_448];
         for number in 0..n {
             self.now += 12_000;
-            self.tcp(true, 40_000, 1_001 + number * 1_448, 9_001, 0x10, &payload);
+            self.tcp(false, 40_000, 9_001 + number * 1_448, 1_001, 0x10, &payload);
         }
     }
 

@@ -1,3 +1,5 @@
+//! Tests of the beacon detector.
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -315,8 +317,8 @@ fn calls_on_a_timer() {
             stage.wait(jittered(beat, period_s, jitter) - 0.05);
         }
         assert_eq!(
-            stage.worst().map(|(_, worst)| worst),
-            expected,
+            stage.worst().map(|(_, worst)| wakes(worst)),
+            expected.map(wakes),
             "{case}: {:?}",
             stage.findings().last()
         );
@@ -429,7 +431,8 @@ fn datagrams_in_one_flow_or_in_many() {
             }
             stage.wait(jittered(beat, 5.0, 0.1));
         }
-        assert_eq!(stage.worst(), expected, "{case}");
+        let wakes_only = |(rule, worst)| (rule, wakes(worst));
+        assert_eq!(stage.worst().map(wakes_only), expected.map(wakes_only), "{case}");
     }
 }
 
@@ -472,7 +475,7 @@ fn bursts_within_one_connection() {
             stage.turn(&flow, from, 2 * beat + 2, bytes, Some(5.0));
             stage.turn(&flow, from.other(), 2 * beat + 3, bytes, Some(0.03));
         }
-        assert_eq!(stage.worst().map(|(_, worst)| worst), expected, "{case}");
+        assert_eq!(stage.worst().map(|(_, worst)| wakes(worst)), expected.map(wakes), "{case}");
         assert!(stage.worst().is_none_or(|(rule, _)| rule == "beacon.stream"), "{case}");
     }
 }
@@ -515,7 +518,7 @@ fn queries_for_ever_new_names() {
             stage.query(&resolver, &name(beat), qtype);
             stage.wait(jittered(beat, 6.0, 0.1));
         }
-        assert_eq!(stage.worst().map(|(_, worst)| worst), expected, "{case}");
+        assert_eq!(stage.worst().map(|(_, worst)| wakes(worst)), expected.map(wakes), "{case}");
         let domain =
             stage.findings().last().and_then(|finding| finding.evidence.get("domain").cloned());
         assert_eq!(domain.is_some(), expected.is_some(), "{case}");
@@ -585,4 +588,9 @@ fn a_flood_of_destinations_does_not_hide_a_beacon() {
         );
     }
     assert!(stage.worst().is_some_and(|(_, worst)| worst >= Severity::Medium));
+}
+
+/// A person is to look: medium or above. How far above is the score's matter.
+fn wakes(severity: Severity) -> bool {
+    severity >= Severity::Medium
 }

@@ -1,3 +1,5 @@
+//! Tests of the beacon detector.
+
 use super::*;
 
 const SCALES_S: [f64; 3] = [0.0, 1.0, 10.0];
