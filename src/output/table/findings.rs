@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// Findings kept for the report (count). Beyond this the least severe are left out, and counted.
 const FINDINGS_MAX: usize = 1_000;
 /// Longest value in the line of numbers (columns).
-const VALUE_MAX: usize = 60;
+const VALUE_MAX: usize = 160;
 
 /// From here on, volumes are also told in larger units (bytes).
 const READABLE_BYTES: u64 = 10_000;
@@ -109,7 +109,7 @@ fn circumstances(alert: &Alert) -> String {
         finding.protocol,
         span(finding.first_seen, alert.last_seen),
         finding.confidence,
-        if alert.state == AlertState::Close { "ended" } else { "still going on" },
+        if alert.state == AlertState::Close { "ended" } else { "no end seen" },
     ));
     let quality = [
         (finding.midstream, "its beginning was not captured"),
@@ -129,6 +129,7 @@ fn numbers(alert: &Alert) -> String {
         let number = value.as_u64();
         let value = match value {
             Value::String(text) => text.clone(),
+            Value::Array(list) => list_of(list),
             Value::Number(number) => match number.as_f64() {
                 // Ratios and means are not known to sixteen digits.
                 Some(float) if number.is_f64() => significant(float),
@@ -143,6 +144,12 @@ fn numbers(alert: &Alert) -> String {
         }
     });
     pairs.collect::<Vec<_>>().join("  ")
+}
+
+/// `user_identity,file_listing`: strings as they are, anything else as JSON.
+fn list_of(list: &[Value]) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    list.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 /// Four significant digits at most: `0.1234`, `12.5`, `1234567`.
