@@ -66,6 +66,8 @@ pub(super) struct Rhythm {
     put: u32,
     /// Who broke the latest silences: a bit each, 1 for the peer, the latest lowest.
     breakers: u32,
+    /// Of those, a bit for each that the peer broke after its own last word.
+    unprompted: u32,
     /// Silences ever (count).
     pub(super) silences: u32,
     open: Option<Open>,
@@ -107,6 +109,9 @@ pub(super) struct Shape {
     pub(super) silences: u32,
     /// Share of the latest silences that the peer broke.
     pub(super) driven: f32,
+    /// Share of the latest silences that the peer broke after its own last word: no answer to
+    /// anything that the container may have asked.
+    pub(super) unprompted: f32,
     /// Median size of the questions (bytes, without record overhead).
     pub(super) question_bytes: u32,
     /// Median size of the answers (bytes).
@@ -141,6 +146,7 @@ impl Rhythm {
             ring: [Exchange { question: 0, peer: 0, own: 0, silence: 0, answered: false }; KEPT],
             put: 0,
             breakers: 0,
+            unprompted: 0,
             silences: 0,
             open: None,
             own_bytes: 0,
@@ -198,7 +204,7 @@ impl Rhythm {
         if turn.silence_ns.is_none() || silence_ns >= settings.silence_ns() {
             self.close(turn, totals.1);
             if turn.silence_ns.is_some() {
-                self.note_silence(true);
+                self.note_silence(true, turn.before == Some(turn.from));
             }
             self.open = Some(Open {
                 question: net,
@@ -233,7 +239,7 @@ impl Rhythm {
             }
         }
         if silence_ns >= settings.silence_ns() && !late && !self.own_streams {
-            self.note_silence(false);
+            self.note_silence(false, false);
             self.own_streams = true;
         }
         if let (true, Some((asked, _, gap_ns))) = (after_peer, self.last_peer.take()) {
@@ -261,9 +267,10 @@ impl Rhythm {
         self.quick.note(asked, gap_ns, answer, delay_ns);
     }
 
-    const fn note_silence(&mut self, by_peer: bool) {
+    const fn note_silence(&mut self, by_peer: bool, unprompted: bool) {
         self.silences = self.silences.saturating_add(1);
         self.breakers = self.breakers << 1 | by_peer as u32;
+        self.unprompted = self.unprompted << 1 | unprompted as u32;
     }
 
     /// Ends the exchange under way, because `turn` begins another.
@@ -288,6 +295,7 @@ impl Rhythm {
             if self.silences > 0 && self.breakers & 1 == 1 {
                 self.silences -= 1;
                 self.breakers >>= 1;
+                self.unprompted >>= 1;
             }
             return;
         }
@@ -347,6 +355,7 @@ impl Rhythm {
         Shape {
             silences: self.silences,
             driven: share((self.breakers & mask).count_ones(), latest),
+            unprompted: share((self.unprompted & mask).count_ones(), latest),
             question_bytes: median(kept.iter().map(|exchange| u32::from(exchange.question))),
             answer_bytes: median(kept.iter().filter(|e| e.answered).map(|e| e.own)),
             answered: share(answered as u32, count as u32),
@@ -372,6 +381,7 @@ impl Rhythm {
                 silences: u32::from(quick.pairs),
                 // Here: how much longer the peer waits than the container.
                 driven: gap / (quick.delay_ln / pairs).exp().max(1.0),
+                unprompted: 0.0,
                 question_bytes: quick.asked / u32::from(quick.pairs),
                 answer_bytes: quick.mean.exp() as u32,
                 answered: 1.0,

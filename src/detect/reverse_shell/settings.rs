@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::detect::known_services::Additions;
+
 /// `[detect.reverse_shell]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -61,6 +63,9 @@ pub struct Settings {
     /// Containers that use the same named destination from which it is a service of the node's
     /// (count, at most 8).
     pub siblings_min: u8,
+    /// Domains whose agents take orders by design, beside the shipped list of known services; each
+    /// stands for all names below it. Rhythm alone is `low` there.
+    pub known_services: Additions,
     /// Flows with the same peer this long after one another are one finding (seconds).
     pub joined_s: f64,
 }
@@ -90,6 +95,7 @@ impl Default for Settings {
             quick_wait_min: 4.0,
             quick_pause_min_s: 0.025,
             siblings_min: 3,
+            known_services: Additions::default(),
             joined_s: 600.0,
         }
     }

@@ -366,6 +366,45 @@ fn shells_are_found() {
 }
 
 #[test]
+fn encoded_lines_are_judged_by_rhythm() {
+    let findings = Scene::new(Side::Originator)
+        .play(&[
+            t(900, P, "aWQ=\n"),
+            t(4, C, "dWlkPTAocm9vdCkgZ2lkPTAocm9vdCkK\n"),
+            t(4_000, P, "bHMgLWxhIC90bXA=\n"),
+            t(4, C, "dG90YWwgNApkcnd4cnd4cnd0IDIgcm9vdCByb290IDQwIE5vdiAyNCAwMzo0MyAuCg==\n"),
+            t(9_000, P, "d2hvYW1pIDIx\n"),
+            t(4, C, "cm9vdAo=\n"),
+            t(2_500, P, "Y2F0IC9ldGMvcGFzc3dk\n"),
+            t(4, C, "cm9vdDp4OjA6MDpyb290Oi9yb290Oi9iaW4vYmFzaApkYWVtb246eDoxOjE6ZGFlbW9uCg==\n"),
+            t(6_000, P, "dW5hbWUgLWEg\n"),
+            t(4, C, "TGludXggd2ViLTAgNi4xLjAgIzEgU01QIHg4Nl82NCBHTlUvTGludXgK\n"),
+            t(3_000, P, "cHMgYXV4IC0t\n"),
+            t(4, C, "VVNFUiBQSUQgJUNQVSAlTUVNIFZTWiBSU1MgVFRZIFNUQVQgU1RBUlQgVElNRSBDT01NQU5ECnJvb3Q=\n"),
+            t(3_000, P, "aG9zdG5hbWU=\n"),
+            t(4, C, "d2ViLTAK\n"),
+        ])
+        .end();
+    assert!(!is_silent(&findings), "{findings:?}");
+}
+
+#[test]
+fn shells_over_datagrams_are_found_by_their_words() {
+    let mut scene = Scene::new(Side::Originator);
+    scene.flow.protocol = IpProtocol::UDP;
+    let peer = scene.side.other();
+    for (from, bytes) in [
+        (scene.side, &b"\n"[..]),
+        (peer, b"id\n"),
+        (scene.side, b"uid=33(www-data) gid=33(www-data)\n"),
+    ] {
+        let wire_bytes = bytes.len() as u32;
+        scene.emit(&Event::Datagram { from, bytes, wire_bytes });
+    }
+    assert_eq!(worst(&scene.end()), Some(("shell.reverse.plaintext", Severity::High)));
+}
+
+#[test]
 fn the_first_answered_command_is_enough() {
     let mut scene = Scene::new(Side::Originator);
     scene.say(100, P, What::Text("id\n"));
@@ -413,6 +452,7 @@ fn honest_conversations_stay_silent() {
     let mut inserts = Vec::new();
     let mut client = Vec::new();
     let mut bot = Vec::new();
+    let mut ansible = Vec::new();
     let mut server = Vec::new();
     for index in 0..40_u64 {
         let (wait, size) = (PAUSES[(index % 8) as usize], OUTPUTS[(index % 8) as usize]);
@@ -428,6 +468,13 @@ fn honest_conversations_stay_silent() {
         inserts.extend([c(60, P, 40), c(1, C, 4_000 + size)]);
         // Held request, then an answer to a person with varied text, and the next request.
         bot.extend([c(wait, P, 191), c(12, C, 250 + size), c(110, P, 168), c(1, C, 146)]);
+        // The host works for seconds; the script has its next task ready.
+        ansible.extend([
+            c(wait / 2 + 600, P, 140 + size / 4),
+            c(80, C, 300 + size),
+            c(40, P, 52),
+            c(2, C, 200 + size),
+        ]);
         client.extend([c(wait, C, 30 + index as usize % 20), c(40, P, 60 + size)]);
         server.extend([c(wait, P, 120 + index as usize % 40), c(3, C, 400 + size)]);
     }
@@ -528,6 +575,7 @@ fn honest_conversations_stay_silent() {
         ("a chat of two persons", Scene::new(Originator).tls(Some("chat.example")), chat.clone()),
         ("the same without a name", Scene::new(Originator).tls(None), chat),
         ("rows written to a database far away", Scene::new(Originator).tls(None), inserts),
+        ("a script of ten tasks over SSH", Scene::new(Originator).ssh(), ansible[..40].to_vec()),
         ("an SSH client", Scene::new(Originator).ssh(), client.clone()),
         ("a client of an unknown protocol", Scene::new(Originator), client),
         ("a server of an unknown protocol", Scene::new(Responder), server.clone()),

@@ -16,6 +16,10 @@ use crate::event::Zone;
 /// HTTP/1.1 is larger.
 const COMMAND_BYTES: u64 = 96;
 
+/// Most commands typed by hand are smaller (bytes, without record overhead); a response of HTTP/2
+/// with any content is larger.
+const SHORT_COMMAND_BYTES: u64 = 64;
+
 /// A port of the container that was called so often is no service of it (count).
 const SERVED_RARELY: u16 = 2;
 
@@ -29,6 +33,9 @@ fn is_name(name: &str) -> bool {
 struct Destination {
     external: bool,
     name: Option<String>,
+    /// The entry of the list of known services that its name is under, where the container got
+    /// the peer's address by that name.
+    known: Option<String>,
     self_signed: Option<bool>,
     /// TLS on another port than its usual ones, or no known protocol at all.
     unusual_port: bool,
@@ -39,7 +46,7 @@ struct Destination {
 }
 
 impl Destination {
-    fn of(seen: &Seen<'_>, channel: Channel) -> Self {
+    fn of(seen: &Seen<'_>, channel: Channel, settings: &Settings) -> Self {
         let flow = seen.flow;
         let key = DestinationKey::of_flow(flow);
         let tls = flow.facts.as_deref().and_then(|facts| facts.tls.as_deref());
@@ -51,9 +58,12 @@ impl Destination {
             Channel::Raw | Channel::Known => &[],
         };
         let own = seen.container.destinations.get(key);
+        let resolved = seen.container.names.of(seen.at, seen.peer().ip);
+        let known = resolved.and_then(|name| settings.known_services.find(name));
         Self {
             external: seen.peer_zone() == Zone::External,
             name: flow.name.as_deref().filter(|name| is_name(name)).map(str::to_owned),
+            known: known.filter(|known| !known.carries_strangers).map(|k| k.entry.to_owned()),
             self_signed: certificate.map(|certificate| certificate.self_signed),
             unusual_port: !usual.contains(&flow.responder.port),
             first_seen: own.is_none_or(|own| own.flows <= 1 || own.first_seen >= flow.opened),
@@ -61,9 +71,9 @@ impl Destination {
         }
     }
 
-    /// Looks like any service on the Internet: a name, and TLS as it is used for that.
-    fn is_ordinary(&self) -> bool {
-        self.name.is_some() && self.self_signed != Some(true) && !self.unusual_port
+    /// Looks like any service on the Internet: TLS to a name, not with a certificate of its own.
+    fn is_ordinary(&self, channel: Channel) -> bool {
+        channel == Channel::Tls && self.name.is_some() && self.self_signed != Some(true)
     }
 
     /// Reasons to look twice (count, 0 to 4): no name, its own certificate, an unusual port, and
@@ -140,7 +150,7 @@ impl Case {
             severity,
             magnitude: f64::from(reading.commands.max(1)),
             confidence: u8::try_from((60 + 5 * reading.points).min(99)).unwrap_or(99),
-            destination: Destination::of(seen, channel),
+            destination: Destination::of(seen, channel, settings),
             ground: Ground::Text(reading),
             channel,
         })
@@ -181,7 +191,7 @@ impl Case {
                 && f64::from(shape.spread) >= settings.answer_spread_min
                 && shape.distinct >= 0.3
                 && (channel == Channel::Ssh || shape.followed <= 0.5);
-        let destination = Destination::of(seen, channel);
+        let destination = Destination::of(seen, channel, settings);
         let (rule, severity) = if seen.outbound() {
             Self::of_driven(watch, channel, &shape, &destination, human, typed, settings)
         } else {
@@ -219,7 +229,7 @@ impl Case {
         let rule = if channel == Channel::Ssh { &rules::SSH_TUNNEL } else { &rules::ENCRYPTED };
         let many = shape.silences >= settings.silences_high;
         let severity = match () {
-            () if shared || inside && !typed => Severity::Low,
+            () if (shared || inside || destination.known.is_some()) && !typed => Severity::Low,
             // Two or more persons typing keys into a terminal, or an SSH server that asks.
             () if typed => {
                 if many || odd >= 2 {
@@ -228,12 +238,11 @@ impl Case {
                     Severity::Medium
                 }
             }
+            // A script in the container that waits for a slow host has the same rhythm, unless
+            // the host speaks first after its own last word.
             () if channel == Channel::Ssh => {
-                if shape.silences < 6 {
-                    Severity::Low
-                } else {
-                    Severity::Medium
-                }
+                let enough = if shape.unprompted >= 0.5 { 4 } else { 12 };
+                if shape.silences < enough { Severity::Low } else { Severity::Medium }
             }
             // It can be read, and it is not what shells read and write.
             () if watch.text.as_ref().is_some_and(|text| text.is_readable()) => {
@@ -241,8 +250,8 @@ impl Case {
             }
             // A named service that answers held requests: then its answers are an HTTP response's
             // size, and a command is smaller.
-            () if destination.is_ordinary() => {
-                let small = u64::from(shape.question_bytes) <= COMMAND_BYTES;
+            () if destination.is_ordinary(channel) => {
+                let small = u64::from(shape.question_bytes) <= SHORT_COMMAND_BYTES;
                 if small && shape.silences >= 6 { Severity::Medium } else { Severity::Low }
             }
             () if odd >= 3 || odd == 2 && many => Severity::High,
@@ -290,7 +299,7 @@ impl Case {
             return None;
         }
         let shape = watch.rhythm.quick_shape()?;
-        let destination = Destination::of(seen, channel);
+        let destination = Destination::of(seen, channel, settings);
         let readable = watch.text.as_ref().is_some_and(|text| text.is_readable());
         let scripted = shape.questions >= settings.quick_questions_min
             && f64::from(shape.driven) >= settings.quick_wait_min
@@ -411,6 +420,9 @@ impl Case {
         }
         if let Some(name) = &self.destination.name {
             against.push(format!("The destination has a name: {name}."));
+        }
+        if let Some(entry) = &self.destination.known {
+            against.push(format!("The name is under {entry}, a known service."));
         }
         if self.destination.siblings >= settings.siblings_min {
             against.push(format!(
