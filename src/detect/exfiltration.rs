@@ -16,8 +16,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::baseline::{Baseline, DestinationKey};
 use crate::bounded::BoundedMap;
 use crate::container::Container;
@@ -30,6 +28,7 @@ use self::destination::{Destination, HOUR_S, Raised};
 use self::explain::Part;
 use self::judge::{Ruling, Situation};
 use self::served::Served;
+pub use self::settings::Settings;
 
 mod bins;
 mod destination;
@@ -38,6 +37,7 @@ mod judge;
 mod robust;
 mod served;
 mod services;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -68,90 +68,6 @@ pub static SPLIT: Rule = rule("exfil.split", 2, &["T1048", "T1030", "T1020"]);
 pub static DRIP: Rule = rule("exfil.drip", 3, &["T1048", "T1030", "T1020"]);
 /// An outsider fetched much from a port that the container did not serve before.
 pub static PULL: Rule = rule("exfil.pull", 4, &["T1048", "T1041"]);
-
-/// `[detect.exfiltration]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Pushed to one outside destination within an hour: the limit while nothing is known about the
-    /// container (bytes). Large for a service's own traffic, small for a database dump.
-    pub cold_start_bytes: u64,
-    /// The limit's share for a destination that has no name, or is spoken to on an odd port or in an
-    /// unknown protocol (factor, 0 to 1).
-    pub doubtful_factor: f64,
-    /// The limit's share where the container has a past, and the destination is new to it (factor,
-    /// 0 to 1).
-    pub novel_factor: f64,
-    /// How often the limit is allowed where there is an innocent explanation: siblings use the
-    /// destination, it takes uploads by design, the data came in from callers, or the uploads look
-    /// like an application's own (factor, 1 or more).
-    pub explained_factor: f64,
-    /// How often the largest earlier upload to the same destination is allowed, after two (factor).
-    pub familiar_factor: f64,
-    /// Limit per destination and hour that no explanation but the container's own past lifts (bytes;
-    /// Slips' default for an hour is the same).
-    pub hour_bytes_max: u64,
-    /// The same per 24 hours (bytes).
-    pub day_bytes_max: u64,
-    /// Sent at least (1 + r) / (1 − r) times as much as received, for time to count as pushing:
-    /// the producer/consumer ratio r (−1 to 1; Bullard & Gerth call 0.4 a 70:30 producer; 0.6 leaves
-    /// video calls out).
-    pub producer_consumer_ratio_min: f64,
-    /// Robust z from which on a level is out of line with the past (standard deviations; Slips uses
-    /// 3.5 per flow).
-    pub robust_z_min: f64,
-    /// A past shorter than this is none (seconds).
-    pub history_min_s: u64,
-    /// A past of fewer bins than this is none (count).
-    pub history_bins_min: usize,
-    /// Pushed steadily in small amounts to a doubtful destination, within an hour (bytes).
-    pub drip_bytes: u64,
-    /// The same to a destination with a name and a known protocol (bytes).
-    pub drip_named_bytes: u64,
-    /// Slowest drip to such a destination while the container has no past (bytes per second).
-    pub drip_named_min_bytes_per_s: f64,
-    /// Destinations of one split upload at least (count).
-    pub split_destinations_min: usize,
-    /// Sum over destinations of what each was sent, as a share of its own limit, that makes a split
-    /// upload (count of limits).
-    pub split_limits: f64,
-    /// A finding is over when nothing was sent for this long (seconds).
-    pub quiet_s: u64,
-    /// Destinations with an account per container, 0.7 kB each (count). Who fills them hides others,
-    /// at 64 KiB of upload each; what the forgotten ones were sent still counts for `exfil.split`.
-    pub destinations_max: usize,
-    /// Ports served to the outside with an account per container (count).
-    pub ports_max: usize,
-    /// Names (with all below them) that take uploads by design in this environment.
-    pub known_services: Vec<String>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            cold_start_bytes: 20_000_000,
-            doubtful_factor: 0.5,
-            novel_factor: 0.5,
-            explained_factor: 10.0,
-            familiar_factor: 3.0,
-            hour_bytes_max: 500_000_000,
-            day_bytes_max: 1_000_000_000,
-            producer_consumer_ratio_min: 0.6,
-            robust_z_min: 3.5,
-            history_min_s: 600,
-            history_bins_min: 12,
-            drip_bytes: 2_000_000,
-            drip_named_bytes: 5_000_000,
-            drip_named_min_bytes_per_s: 4_000.0,
-            split_destinations_min: 3,
-            split_limits: 1.5,
-            quiet_s: 300,
-            destinations_max: 512,
-            ports_max: 64,
-            known_services: Vec::new(),
-        }
-    }
-}
 
 /// Less than this in one report is only summed (bytes).
 const TINY_BYTES: u64 = 512;
@@ -247,8 +163,8 @@ impl Exfiltration {
             (true, false) => self.fetched.add(at, received),
             (false, outside) => {
                 self.given.add(at, received);
-                if outside && sent >= CANDIDATE_BYTES {
-                    self.pulled(seen, at, sent, received, verdicts);
+                if sent >= CANDIDATE_BYTES {
+                    self.pulled(seen, at, outside, [sent, received], verdicts);
                 }
             }
         }
@@ -439,21 +355,24 @@ impl Exfiltration {
         }
     }
 
-    /// Counts what an outsider fetched from the container, and judges it.
+    /// Counts what a caller fetched from the container, and judges what outsiders fetched.
     fn pulled(
         &mut self,
         seen: &Seen<'_>,
         at: Timestamp,
-        sent: u64,
-        received: u64,
+        outside: bool,
+        moved: [u64; 2],
         verdicts: &mut Vec<Verdict>,
     ) {
-        let own = seen.flow.responder;
-        let port =
-            self.served.count(at, (own.port, seen.flow.protocol), seen.peer(), sent, received);
-        let Some((ruling, finding)) = served::judge(port, seen, &self.settings) else { return };
+        let outsider = outside.then_some(seen.peer());
+        let port = (seen.flow.responder.port, seen.flow.protocol);
+        let port = self.served.count(at, port, outsider, moved);
+        if !outside {
+            return;
+        }
+        let Some((severity, finding)) = served::judge(port, seen, &self.settings) else { return };
         self.open += usize::from(port.raised.is_none());
-        port.raised = Some((ruling.severity, port.sent_bytes));
+        port.raised = Some((severity, port.sent_bytes));
         verdicts.push(Verdict::Raise(Box::new(finding)));
     }
 }

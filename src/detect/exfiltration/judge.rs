@@ -55,7 +55,7 @@ pub(super) enum Doubt {
     NoName,
     OddPort,
     UnknownProtocol,
-    /// The container has a past, and never used the destination in it.
+    /// The container has a past in which it neither used the destination nor sent as much anywhere.
     Novel,
 }
 
@@ -119,7 +119,8 @@ impl Situation<'_> {
         let (settings, destination) = (self.settings, self.destination);
         let pushed = destination.pushed(HOUR_S, settings.producer_consumer_ratio_min);
         let (rung, usual) = self.usual();
-        let doubts = self.doubts();
+        let robust_z = usual.z(pushed.largest_bin_bytes);
+        let doubts = self.doubts(robust_z);
         let mut strict = settings.cold_start_bytes as f64;
         if doubts.iter().any(|doubt| *doubt != Doubt::Novel) {
             strict *= settings.doubtful_factor;
@@ -155,7 +156,7 @@ impl Situation<'_> {
             limit_bytes: limit,
             strict_limit_bytes: strict,
             rung,
-            robust_z: usual.z(pushed.largest_bin_bytes),
+            robust_z,
             usual,
             doubts,
             explanations,
@@ -214,7 +215,7 @@ impl Situation<'_> {
         self.seen.node.destinations.get(self.key).map_or(0, |usage| usage.containers())
     }
 
-    fn doubts(&self) -> Vec<Doubt> {
+    fn doubts(&self, robust_z: f64) -> Vec<Doubt> {
         let flow = self.seen.flow;
         let app = flow.app.map(|app| app.name);
         let quic = flow.protocol == IpProtocol::UDP && flow.responder.port == 443;
@@ -222,7 +223,7 @@ impl Situation<'_> {
             (self.destination.name.is_none() && !is_telemetry(app), Doubt::NoName),
             (!PORTS.contains(&flow.responder.port), Doubt::OddPort),
             (app.is_none() && !quic && !flow.midstream, Doubt::UnknownProtocol),
-            (self.is_novel(), Doubt::Novel),
+            (self.is_novel() && robust_z >= self.settings.robust_z_min, Doubt::Novel),
         ]
         .into_iter()
         .filter_map(|(holds, doubt)| holds.then_some(doubt))
