@@ -61,7 +61,7 @@ fn shipped() -> &'static [KnownService<'static>] {
     PARSED.get_or_init(|| parse(SHIPPED))
 }
 
-fn parse(text: &str) -> Vec<KnownService<'_>> {
+pub(crate) fn parse(text: &str) -> Vec<KnownService<'_>> {
     let (mut category, mut carries_strangers) = ("", false);
     let mut services = Vec::new();
     for line in text.lines() {
@@ -78,7 +78,7 @@ fn parse(text: &str) -> Vec<KnownService<'_>> {
 }
 
 /// The name is the entry, or lies below it. `*` stands for one label, `x-*` for its rest.
-fn covers(entry: &str, name: &str) -> bool {
+pub(crate) fn covers(entry: &str, name: &str) -> bool {
     let mut labels = name.rsplit('.');
     entry.rsplit('.').all(|wanted| {
         labels.next().is_some_and(|label| match wanted.strip_suffix('*') {

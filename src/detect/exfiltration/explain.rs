@@ -267,7 +267,7 @@ fn against(seen: &Seen<'_>, found: &Assessment) -> Vec<String> {
             Explanation::Siblings(containers) => {
                 format!("{containers} containers use this destination")
             }
-            Explanation::Service(Kind::Storage) => {
+            Explanation::Service(Kind::Store) => {
                 "a public store: backups go there, and so does stolen data; the name does not say whose \
                  account it is"
                     .to_owned()

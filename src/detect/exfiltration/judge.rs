@@ -85,6 +85,13 @@ pub(super) enum Explanation {
     Familiar(u32, f64),
 }
 
+impl Explanation {
+    /// It changes a limit. That anyone may keep anything at a store explains nothing.
+    const fn counts(&self) -> bool {
+        !matches!(self, Self::Service(Kind::Store))
+    }
+}
+
 /// How an upload compares.
 #[derive(Debug)]
 pub(super) struct Assessment {
@@ -136,8 +143,8 @@ impl Situation<'_> {
                     settings.familiar_factor * largest
                         + (pushed.sent_bytes - destination.sitting_bytes as f64).max(0.0)
                 }
-                Explanation::Service(Kind::Storage) => strict,
-                _ => settings.explained_factor * strict,
+                _ if explanation.counts() => settings.explained_factor * strict,
+                _ => strict,
             })
         });
         let familiar = explanations.iter().any(|e| matches!(e, Explanation::Familiar(..)));
@@ -332,7 +339,10 @@ impl Assessment {
 
     fn volume(&self, settings: &Settings) -> Option<Ruling> {
         let bytes = self.pushed.sent_bytes;
-        let explained = if self.explanations.is_empty() { 1.0 } else { settings.explained_factor };
+        let explained = match self.explanations.iter().any(Explanation::counts) {
+            true => settings.explained_factor,
+            false => 1.0,
+        };
         let over_day = self.day_bytes >= settings.day_bytes_max as f64 * explained;
         if bytes < self.limit_bytes && !over_day {
             let severity = if self.is_familiar() { Severity::Info } else { Severity::Low };
@@ -375,8 +385,10 @@ impl Assessment {
             return None;
         }
         let times = bytes / limit.max(1.0);
-        let explained =
-            self.explanations.iter().any(|e| !matches!(e, Explanation::Application { .. }));
+        let explained = self
+            .explanations
+            .iter()
+            .any(|e| e.counts() && !matches!(e, Explanation::Application { .. }));
         Some(Ruling {
             rule: &DRIP,
             severity: match explained {
@@ -391,8 +403,9 @@ impl Assessment {
     /// 0 to 100: half for being over the limit, more for each doubling and each doubt, less for each
     /// explanation.
     fn confidence(&self, times: f64) -> u8 {
+        let explained = self.explanations.iter().filter(|e| e.counts()).count() as f64;
         let for_it = 55.0 + 5.0 * times.max(1.0).log2() + 8.0 * self.doubts.len() as f64;
-        (for_it - 10.0 * self.explanations.len() as f64).clamp(20.0, 97.0) as u8
+        (for_it - 10.0 * explained).clamp(20.0, 97.0) as u8
     }
 }
 

@@ -1,42 +1,35 @@
-//! Names of widely used services, as data: a name here changes a limit, it never silences.
+//! What a destination's name says about uploads to it: it may raise a limit, it never silences.
+
+use std::sync::OnceLock;
+
+use crate::detect::known_services::{Additions, KnownService, covers, parse};
 
 /// What a service is for, as far as it matters for what is sent to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
-    /// Anyone may keep anything there: backups go there, and stolen data (ATT&CK T1567.002).
-    Storage,
-    /// It takes much from many by design: logs, traces, images, code, meetings.
+    /// Anyone may keep anything there: backups go there, and stolen data (ATT&CK T1567).
+    Store,
+    /// It takes much from many by design, and its operator is known: logs, traces, images, jobs.
     Intake,
 }
 
-/// The shipped list: a suffix and a kind per line; `*` stands for one label, the first match counts.
-const SHIPPED: &str = include_str!("services.txt");
+/// Categories of known services that take uploads by design, of which none leave the operator's hands.
+/// Those for databases and office files are left out: what is sent there is kept for whoever pays.
+const INTAKE: &[&str] =
+    &["configured", "telemetry", "ci", "registry", "packages", "cloud", "security"];
 
-/// The kind of the service that a name belongs to. Names from the configuration come first, and are
-/// [`Kind::Intake`].
-pub(super) fn kind(name: &str, configured: &[String]) -> Option<Kind> {
-    if configured.iter().any(|suffix| is_under(name, suffix)) {
-        return Some(Kind::Intake);
+/// The kind of the service that a name belongs to.
+pub(super) fn kind(name: &str, configured: &Additions) -> Option<Kind> {
+    match configured.find(name) {
+        Some(service) if INTAKE.contains(&service.category) => Some(Kind::Intake),
+        Some(service) if service.carries_strangers => Some(Kind::Store),
+        _ => stores().iter().any(|store| covers(store.entry, name)).then_some(Kind::Store),
     }
-    shipped().find(|(suffix, _)| is_under(name, suffix)).map(|(_, kind)| kind)
 }
 
-fn shipped() -> impl Iterator<Item = (&'static str, Kind)> {
-    SHIPPED.lines().filter_map(|line| match line.split_once(' ') {
-        Some((suffix, "storage")) => Some((suffix, Kind::Storage)),
-        Some((suffix, "intake")) => Some((suffix, Kind::Intake)),
-        _ => None,
-    })
-}
-
-/// `name` is `suffix` or lies below it.
-fn is_under(name: &str, suffix: &str) -> bool {
-    let mut labels = name.rsplit('.');
-    !suffix.is_empty()
-        && suffix.rsplit('.').all(|wanted| match labels.next() {
-            Some(label) => wanted == "*" || label.eq_ignore_ascii_case(wanted),
-            None => false,
-        })
+fn stores() -> &'static [KnownService<'static>] {
+    static PARSED: OnceLock<Vec<KnownService<'static>>> = OnceLock::new();
+    PARSED.get_or_init(|| parse(include_str!("../../../data/stores.txt")))
 }
 
 #[cfg(test)]
@@ -44,13 +37,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_belongs_to_the_first_suffix_it_lies_below() {
-        let configured = ["backup.example".to_owned()];
+    fn a_name_belongs_to_what_takes_uploads() {
+        let configured = Additions::from(vec!["backup.example".to_owned()]);
         for (name, expected) in [
-            ("bucket.s3.eu-central-1.amazonaws.com", Some(Kind::Storage)),
+            ("bucket.s3.eu-central-1.amazonaws.com", Some(Kind::Store)),
             ("logs.eu-central-1.amazonaws.com", Some(Kind::Intake)),
-            ("storage.googleapis.com", Some(Kind::Storage)),
+            ("storage.googleapis.com", Some(Kind::Store)),
             ("o4501.ingest.sentry.io", Some(Kind::Intake)),
+            ("gist.github.com", Some(Kind::Store)),
             ("sentry.io.attacker.example", None),
             ("notsentry.io", None),
             ("com", None),
@@ -62,8 +56,8 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_the_list_is_read() {
-        let lines = SHIPPED.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        assert_eq!(lines.count(), shipped().count());
+    fn the_list_is_read() {
+        assert!(stores().len() > 40);
+        assert!(stores().iter().all(|store| !store.entry.contains(' ')));
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::detect::known_services::Additions;
+
 /// `[detect.exfiltration]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -56,7 +58,7 @@ pub struct Settings {
     /// Ports served to the outside with an account per container (count).
     pub ports_max: usize,
     /// Names (with all below them) that take uploads by design in this environment.
-    pub known_services: Vec<String>,
+    pub known_services: Additions,
 }
 
 impl Default for Settings {
@@ -81,7 +83,7 @@ impl Default for Settings {
             quiet_s: 300,
             destinations_max: 512,
             ports_max: 64,
-            known_services: Vec::new(),
+            known_services: Additions::default(),
         }
     }
 }
