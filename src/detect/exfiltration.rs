@@ -24,9 +24,10 @@ use crate::event::{Event, Zone};
 use crate::time::Timestamp;
 
 use self::bins::Bins;
-use self::destination::{Destination, HOUR_S, Raised};
+use self::destination::{Destination, HOUR_S, History, Raised};
 use self::explain::Part;
 use self::judge::{Ruling, Situation};
+use self::robust::Usual;
 use self::served::Served;
 pub use self::settings::Settings;
 
@@ -214,6 +215,7 @@ impl Exfiltration {
         let usage = seen.container.destinations.get(key);
         let first_seen = usage.map_or(seen.flow.opened, |usage| usage.first_seen);
         let mut destination = Destination::new(at, first_seen, seen.peer());
+        destination.history = self.history(seen, at);
         destination.name = judge::name_of(seen);
         destination.service = destination
             .name
@@ -229,6 +231,14 @@ impl Exfiltration {
         }
     }
 
+    /// What the container sent outside so far, where that is a past.
+    fn history(&self, seen: &Seen<'_>, at: Timestamp) -> Option<History> {
+        let bins = self.total.before(at);
+        let long = at.since(seen.container.first_seen).as_secs() >= self.settings.history_min_s
+            && bins.len() >= self.settings.history_bins_min;
+        long.then(|| History { usual: Usual::of(bins), bin_s: self.total.width_s() })
+    }
+
     fn pushed_in_hour(&self, destination: &Destination) -> f64 {
         destination.pushed(HOUR_S, self.settings.producer_consumer_ratio_min).sent_bytes
     }
@@ -241,7 +251,6 @@ impl Exfiltration {
             seen,
             key,
             destination,
-            total: &self.total,
             given: &self.given,
             fetched: &self.fetched,
         };

@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 
 use super::bins::Bins;
 use super::judge::Ruling;
-use super::robust::median_and_spread;
+use super::robust::{Usual, median_and_spread};
 use super::services::Kind;
 
 /// An upload after a silence this long begins another sitting (seconds).
@@ -36,6 +36,8 @@ pub(super) struct Destination {
     pub(super) began: Timestamp,
     /// Latest upload.
     pub(super) last: Timestamp,
+    /// What the container sent outside before, where it has a past.
+    pub(super) history: Option<History>,
     /// Sent to it over time.
     pub(super) sent: Bins,
     /// Received from it over time, since it was first sent something.
@@ -55,6 +57,21 @@ pub(super) struct Destination {
     pub(super) share_of_limit: f64,
     /// What was last said about it.
     pub(super) raised: Option<Raised>,
+}
+
+/// What was usual before the first upload to a destination. Kept, because bins widen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct History {
+    pub(super) usual: Usual,
+    pub(super) bin_s: u32,
+}
+
+impl History {
+    /// Robust z of a bin of another width: its bytes are taken for evenly spread, which makes a wide
+    /// bin smaller than it may have been.
+    pub(super) fn z(&self, bytes: f64, bin_s: u32) -> f64 {
+        self.usual.z(bytes * f64::from(self.bin_s) / f64::from(bin_s.max(1)))
+    }
 }
 
 /// What was last said about a destination.
@@ -105,6 +122,7 @@ impl Destination {
             first: at,
             began: at,
             last: at,
+            history: None,
             sent: Bins::new(at),
             received: Bins::new(at),
             uploads: Uploads::default(),

@@ -30,6 +30,7 @@ struct Evidence {
     baseline_median_bytes: u64,
     baseline_largest_bytes: u64,
     largest_bin_bytes: u64,
+    largest_bin_s: u32,
     robust_z: f64,
     destination: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,12 +83,13 @@ impl fmt::Display for Evidence {
             "own_history" => write!(
                 f,
                 "; before, all that the container sent outside in {} s was {} in the median of {} bins \
-                 (largest {}), this upload reached {} in one bin",
+                 (largest {}), this upload reached {} in {} s",
                 self.baseline_bin_s,
                 Bytes(self.baseline_median_bytes),
                 self.baseline_bins,
                 Bytes(self.baseline_largest_bytes),
                 Bytes(self.largest_bin_bytes),
+                self.largest_bin_s,
             ),
             "destination_history" => write!(
                 f,
@@ -130,12 +132,13 @@ pub(super) fn finding(situation: &Situation<'_>, found: &Assessment, ruling: Rul
         baseline_bins: found.usual.bins,
         baseline_bin_s: match found.rung {
             Rung::DestinationHistory => destination.sent.width_s(),
-            Rung::OwnHistory => situation.total.width_s(),
+            Rung::OwnHistory => destination.history.map_or(0, |history| history.bin_s),
             Rung::Siblings | Rung::ColdStart => 0,
         },
         baseline_median_bytes: found.usual.median_bytes as u64,
         baseline_largest_bytes: found.usual.largest_bytes as u64,
         largest_bin_bytes: found.pushed.largest_bin_bytes as u64,
+        largest_bin_s: destination.sent.width_s(),
         robust_z: rounded(found.robust_z),
         destination: label(destination),
         destination_name: destination.name.as_deref().map(str::to_owned),

@@ -8,7 +8,7 @@ use crate::detect::{Rule, Seen, Severity};
 use crate::event::IpProtocol;
 
 use super::bins::Bins;
-use super::destination::{Destination, HOUR_S, Pushed, Steady};
+use super::destination::{Destination, HOUR_S, History, Pushed, Steady};
 use super::robust::Usual;
 use super::services::Kind;
 use super::{DRIP, Settings, VOLUME};
@@ -20,7 +20,6 @@ pub(super) struct Situation<'a> {
     pub(super) seen: &'a Seen<'a>,
     pub(super) key: DestinationKey,
     pub(super) destination: &'a Destination,
-    pub(super) total: &'a Bins,
     pub(super) given: &'a Bins,
     pub(super) fetched: &'a Bins,
 }
@@ -126,8 +125,12 @@ impl Situation<'_> {
         let (settings, destination) = (self.settings, self.destination);
         let pushed = destination.pushed(HOUR_S, settings.producer_consumer_ratio_min);
         let (rung, usual) = self.usual();
-        let robust_z = usual.z(pushed.largest_bin_bytes);
-        let doubts = self.doubts(robust_z);
+        let largest = pushed.largest_bin_bytes;
+        let robust_z = match (rung, destination.history) {
+            (Rung::OwnHistory, Some(history)) => history.z(largest, destination.sent.width_s()),
+            _ => usual.z(largest),
+        };
+        let doubts = self.doubts(self.is_novel(largest));
         let mut strict = settings.cold_start_bytes as f64;
         if doubts.iter().any(|doubt| *doubt != Doubt::Novel) {
             strict *= settings.doubtful_factor;
@@ -181,8 +184,8 @@ impl Situation<'_> {
         {
             return (Rung::DestinationHistory, Usual::of(own));
         }
-        if self.has_history() {
-            return (Rung::OwnHistory, Usual::of(self.total.before(destination.first)));
+        if let Some(history) = destination.history {
+            return (Rung::OwnHistory, history.usual);
         }
         if let Some((older, _)) = self.long_past() {
             return (Rung::DestinationHistory, Usual::of(older));
@@ -195,17 +198,13 @@ impl Situation<'_> {
         Duration::from_secs(self.settings.history_min_s)
     }
 
-    /// The container was watched long enough before the first upload to this destination.
-    fn has_history(&self) -> bool {
-        let first = self.destination.first;
-        first.since(self.seen.container.first_seen) >= self.history_min()
-            && self.total.before(first).len() >= self.settings.history_bins_min
-    }
-
-    /// The container has a past, and the destination is not in it.
-    fn is_novel(&self) -> bool {
-        let age = self.destination.first_seen.since(self.seen.container.first_seen);
-        self.has_history() && age >= self.history_min()
+    /// The container has a past in which it neither used the destination nor sent as much anywhere.
+    fn is_novel(&self, largest_bin_bytes: f64) -> bool {
+        let (settings, destination) = (self.settings, self.destination);
+        let age = destination.first_seen.since(self.seen.container.first_seen);
+        let z = |history: History| history.z(largest_bin_bytes, destination.sent.width_s());
+        age >= self.history_min()
+            && destination.history.is_some_and(|history| z(history) >= settings.robust_z_min)
     }
 
     /// The older two thirds of a destination's bins, and the newest, where there is enough.
@@ -222,7 +221,7 @@ impl Situation<'_> {
         self.seen.node.destinations.get(self.key).map_or(0, |usage| usage.containers())
     }
 
-    fn doubts(&self, robust_z: f64) -> Vec<Doubt> {
+    fn doubts(&self, novel: bool) -> Vec<Doubt> {
         let flow = self.seen.flow;
         let app = flow.app.map(|app| app.name);
         let quic = flow.protocol == IpProtocol::UDP && flow.responder.port == 443;
@@ -230,7 +229,7 @@ impl Situation<'_> {
             (self.destination.name.is_none() && !is_telemetry(app), Doubt::NoName),
             (!PORTS.contains(&flow.responder.port), Doubt::OddPort),
             (app.is_none() && !quic && !flow.midstream, Doubt::UnknownProtocol),
-            (self.is_novel() && robust_z >= self.settings.robust_z_min, Doubt::Novel),
+            (novel, Doubt::Novel),
         ]
         .into_iter()
         .filter_map(|(holds, doubt)| holds.then_some(doubt))
@@ -366,20 +365,17 @@ impl Assessment {
     }
 
     fn drip(&self, settings: &Settings) -> Option<Ruling> {
-        let bytes = match (self.steady, self.shift) {
-            // Large separate uploads of differing sizes are for `exfil.volume` to judge.
-            _ if self.is_application_of_large() => return None,
-            (_, Some(shift)) if shift.cusum >= Usual::CUSUM_LIMIT && !self.is_doubtful() => {
-                shift.excess_bytes.min(self.pushed.sent_bytes)
-            }
-            (Some(steady), _)
-                if !self.doubts.is_empty()
-                    || steady.bytes_per_s() >= settings.drip_named_min_bytes_per_s =>
-            {
-                self.pushed.sent_bytes
-            }
-            _ => return None,
-        };
+        // Large separate uploads of differing sizes are for `exfil.volume` to judge.
+        if self.is_application_of_large() {
+            return None;
+        }
+        let risen =
+            self.shift.filter(|shift| shift.cusum >= Usual::CUSUM_LIMIT && !self.is_doubtful());
+        let steady = self.steady.filter(|steady| {
+            !self.doubts.is_empty() || steady.bytes_per_s() >= settings.drip_named_min_bytes_per_s
+        });
+        let risen = risen.map_or(0.0, |shift| shift.excess_bytes.min(self.pushed.sent_bytes));
+        let bytes = steady.map_or(risen, |_| self.pushed.sent_bytes);
         let limit = self.drip_limit_bytes;
         if bytes < limit {
             return None;

@@ -288,6 +288,17 @@ fn finds_what_leaves() {
             (Severity::Medium, "exfil.drip"),
         ),
         (
+            "100 kB each 60 s for an hour to a name, in a container with a past",
+            |lab| {
+                lab.live(450);
+                for _ in 0..60 {
+                    lab.upload(NAMED, 100_000);
+                    lab.wait(60.0);
+                }
+            },
+            (Severity::Medium, "exfil.drip"),
+        ),
+        (
             "20 kB/s in one connection to a name",
             |lab| {
                 lab.connection(NAMED, true, 8 * MB, 30_000, 2e4);
