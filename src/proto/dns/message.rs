@@ -54,9 +54,11 @@ fn header(bytes: &[u8]) -> Option<[u16; 6]> {
 }
 
 /// Whether these bytes can begin with a DNS header: opcode in use, and no more questions and
-/// records than fit.
+/// records than fit. Any other opcode will do where the message fits to its last byte: a sender that
+/// tries odd ones speaks DNS too.
 pub(super) fn header_fits(bytes: &[u8]) -> bool {
     header_fits_length(bytes, bytes.len())
+        && (word(bytes, 2).is_some_and(opcode_fits) || fits_exactly(bytes))
 }
 
 /// As [`header_fits`], for the beginning of a message of `length` bytes.
@@ -71,7 +73,7 @@ pub(super) fn header_fits_length(bytes: &[u8], length: usize) -> bool {
     let fits = least + records * RECORD_BYTES_MIN <= length.saturating_sub(HEADER_BYTES)
         || (response && questions <= 1 && records <= RECORDS_CUT_MAX);
     let says_something = questions > 0 || (response && (records > 0 || flags & 0xf != 0));
-    opcode_fits(flags) && fits && says_something && usize::from(questions) <= QUESTIONS_MAX
+    fits && says_something && usize::from(questions) <= QUESTIONS_MAX
 }
 
 /// Whether less than a header can still become one.

@@ -1,0 +1,116 @@
+//! TLS against public captures: JA4 of every client equals what others computed.
+//!
+//! The captures come with two values each: one by the project that published the capture, one
+//! computed anew by another program. Where both agree the value must be ours. What differs is listed
+//! in `docs/comparison.md`, which this test's output fills.
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+
+mod common;
+#[path = "support/captures.rs"]
+mod captures;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use vethwatch::config::Config;
+use vethwatch::decode::{Frame, LinkType};
+use vethwatch::engine::{Engine, Input};
+use vethwatch::event::LinkId;
+use vethwatch::record::{Output, Record, RecordKind};
+use vethwatch::time::Timestamp;
+
+/// Not those of QUIC, which encrypts them, nor of DTLS: neither is read yet.
+fn over_tcp(ja4: &str) -> bool {
+    ja4.starts_with('t')
+}
+
+/// Captures in which some expected fingerprint is not ours, and why.
+const DIFFERENT: &[(&str, &str)] = &[
+    ("ntop__nDPI__tls_invalid_reads.pcap", "one client is inside GTP-U, which is not unwrapped"),
+    ("zeek__zeek__irc-starttls.pcap", "the others do not look for TLS after IRC's STARTTLS"),
+];
+
+#[derive(Default)]
+struct Fingerprints(BTreeSet<String>);
+
+impl Output for Fingerprints {
+    fn wants(&self, kind: RecordKind) -> bool {
+        kind == RecordKind::Tls
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        if let Record::Tls { tls, .. } = record {
+            self.0.extend(tls.ja4.as_deref().map(String::from));
+        }
+    }
+}
+
+fn fingerprints_of(path: &Path) -> BTreeSet<String> {
+    let mut engine = Engine::new(&Config::default()).unwrap();
+    let mut output = Fingerprints::default();
+    for frame in captures::frames(path) {
+        let Some(link_type) = LinkType::from_number(frame.link_type) else { continue };
+        let frame = Frame {
+            at: Timestamp::from_nanos(frame.at_ns),
+            link_type,
+            wire_bytes: frame.wire_bytes,
+            bytes: &frame.bytes,
+        };
+        engine.handle(Input::Frame { link: LinkId(0), frame }, &mut output);
+    }
+    engine.finish(&mut output);
+    output.0
+}
+
+fn strings(value: &Value) -> BTreeSet<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(String::from).collect()
+}
+
+#[test]
+fn ja4_equals_what_others_computed() {
+    let Some(folder) = common::captures() else { return };
+    let manifest = fs::read_to_string(folder.join("public/manifest.jsonl")).unwrap();
+    let (mut equal, mut elsewhere) = (0, 0);
+    let mut wrong = Vec::new();
+    for line in manifest.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        if entry["category"] != "tls_fingerprint" {
+            continue;
+        }
+        let file = entry["file"].as_str().unwrap();
+        let [expected, recomputed] =
+            ["expected", "recomputed"].map(|key| strings(&entry["ja4_client"][key]));
+        let of_tcp = |set: &BTreeSet<String>| -> BTreeSet<String> {
+            set.iter().filter(|ja4| over_tcp(ja4)).cloned().collect()
+        };
+        let got = fingerprints_of(&folder.join("public/tls_fingerprint").join(file));
+        let (expected_tcp, recomputed_tcp) = (of_tcp(&expected), of_tcp(&recomputed));
+        let skipped = expected.len() - expected_tcp.len();
+        elsewhere += skipped;
+        let same = got == expected_tcp;
+        let known = DIFFERENT.iter().find(|(name, _)| *name == file);
+        let verdict = match (same, got == recomputed_tcp, known) {
+            (true, ..) if got.is_empty() => "none over TCP",
+            (true, ..) => "equal",
+            (false, true, _) => "equal to the second value",
+            (false, false, Some((_, why))) => why,
+            (false, false, None) => "different",
+        };
+        let confidence = entry["confidence"].as_str().unwrap();
+        println!("| {file} | {confidence} | {} | {skipped} | {verdict} |", got.len());
+        if !same && (confidence == "high" || (got != recomputed_tcp && known.is_none())) {
+            wrong.push(format!(
+                "{file} ({confidence}): {got:?} is not {expected_tcp:?} nor {recomputed_tcp:?}"
+            ));
+        }
+        if known.is_some() && same {
+            wrong.push(format!("{file} is equal now: take it off the list"));
+        }
+        equal += usize::from(same && confidence == "high" && !got.is_empty());
+    }
+    println!("{equal} captures of high confidence are equal; {elsewhere} values are not over TCP");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(equal >= 40, "only {equal} captures were compared");
+}
