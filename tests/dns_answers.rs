@@ -173,9 +173,7 @@ fn checks(yaml: &str) -> Vec<Check> {
         if line.starts_with('#') {
             continue;
         }
-        if line == "filter:" {
-            checks.push(Check::default());
-        } else if line.starts_with("shell:") {
+        if line == "filter:" || line.starts_with("shell:") {
             checks.push(Check::default());
         } else if let Some((key, value)) = line.split_once(": ")
             && let Some(check) = checks.last_mut()

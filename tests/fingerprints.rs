@@ -32,8 +32,13 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("zeek__zeek__irc-starttls.pcap", "the others do not look for TLS after IRC's STARTTLS"),
 ];
 
+/// What the TLS records of a capture say, each value once.
 #[derive(Default)]
-struct Fingerprints(BTreeSet<String>);
+struct Fingerprints {
+    ja4: BTreeSet<String>,
+    /// JA3, JA3S, and the SHA-1 of certificates.
+    others: BTreeSet<String>,
+}
 
 impl Output for Fingerprints {
     fn wants(&self, kind: RecordKind) -> bool {
@@ -42,12 +47,15 @@ impl Output for Fingerprints {
 
     fn record(&mut self, record: &Record<'_>) {
         if let Record::Tls { tls, .. } = record {
-            self.0.extend(tls.ja4.as_deref().map(String::from));
+            self.ja4.extend(tls.ja4.as_deref().map(String::from));
+            let certificate = tls.certificate.as_ref().map(|certificate| &certificate.fingerprint);
+            let others = [tls.ja3.as_ref(), tls.ja3s.as_ref(), certificate];
+            self.others.extend(others.into_iter().flatten().map(ToString::to_string));
         }
     }
 }
 
-fn fingerprints_of(path: &Path) -> BTreeSet<String> {
+fn fingerprints_of(path: &Path) -> Fingerprints {
     let mut engine = Engine::new(&Config::default()).unwrap();
     let mut output = Fingerprints::default();
     for frame in captures::frames(path) {
@@ -61,7 +69,7 @@ fn fingerprints_of(path: &Path) -> BTreeSet<String> {
         engine.handle(Input::Frame { link: LinkId(0), frame }, &mut output);
     }
     engine.finish(&mut output);
-    output.0
+    output
 }
 
 fn strings(value: &Value) -> BTreeSet<String> {
@@ -85,7 +93,7 @@ fn ja4_equals_what_others_computed() {
         let of_tcp = |set: &BTreeSet<String>| -> BTreeSet<String> {
             set.iter().filter(|ja4| over_tcp(ja4)).cloned().collect()
         };
-        let got = fingerprints_of(&folder.join("public/tls_fingerprint").join(file));
+        let got = fingerprints_of(&folder.join("public/tls_fingerprint").join(file)).ja4;
         let (expected_tcp, recomputed_tcp) = (of_tcp(&expected), of_tcp(&recomputed));
         let skipped = expected.len() - expected_tcp.len();
         elsewhere += skipped;
@@ -113,4 +121,63 @@ fn ja4_equals_what_others_computed() {
     println!("{equal} captures of high confidence are equal; {elsewhere} values are not over TCP");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(equal >= 40, "only {equal} captures were compared");
+}
+
+/// What nDPI writes before a value.
+const MARKS: [&str; 3] = ["[JA3C: ", "[JA3S: ", "[Certificate SHA-1: "];
+
+/// Values of nDPI that are not ours, and why.
+const NOT_OURS: &[(&str, &str)] = &[
+    ("53611273a714cb4789c8222932efd5a7", "the client is inside GTP-U, which is not unwrapped"),
+    ("9d5430e6dfce44459702b74d790df353", "the same connection"),
+];
+
+#[test]
+fn ja3_and_certificates_equal_what_others_logged() {
+    let Some(folder) = common::captures() else { return };
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    for log in captures::files_below(&folder.join("public/tls_fingerprint")) {
+        let name = log.file_name().unwrap().to_string_lossy().into_owned();
+        let (capture, expected) = if let Some(capture) = name.strip_suffix(".expected.txt") {
+            let text = fs::read_to_string(&log).unwrap();
+            let mut values = BTreeSet::new();
+            for flow in text.lines().filter(|line| line.contains("\tTCP ")) {
+                for mark in MARKS {
+                    if let Some((_, rest)) = flow.split_once(mark) {
+                        let value = rest.split([']', ' ']).next().unwrap_or_default();
+                        values.insert(value.replace(':', "").to_ascii_lowercase());
+                    }
+                }
+            }
+            (capture, values)
+        } else if let Some(capture) = name.strip_suffix(".expected.json")
+            && name.starts_with("arkime")
+        {
+            let log: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+            let mut values = BTreeSet::new();
+            for session in log["sessions3"].as_array().into_iter().flatten() {
+                let tls = &session["body"]["tls"];
+                values.extend(strings(&tls["ja3"]));
+                values.extend(strings(&tls["ja3s"]));
+            }
+            (capture, values)
+        } else {
+            continue;
+        };
+        let got = fingerprints_of(&log.with_file_name(capture)).others;
+        for value in &expected {
+            compared += 1;
+            let known = NOT_OURS.iter().any(|(other, _)| other == value);
+            if !got.contains(value) && !known {
+                wrong.push(format!("{capture}: {value} is missing"));
+            }
+            if got.contains(value) && known {
+                wrong.push(format!("{capture}: {value} is ours now: take it off the list"));
+            }
+        }
+        println!("| {capture} | {} values |", expected.len());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(compared >= 100, "only {compared} values were compared");
 }

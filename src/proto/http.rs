@@ -43,12 +43,12 @@ fn probe(probe: &Probe<'_>) -> Match {
     let Some(target) = words.next() else {
         return Match::so_far(METHODS.iter().any(|known| known.starts_with(method)));
     };
-    let printable = target.iter().all(|byte| (b' '..0x7f).contains(byte) || *byte == b'\r');
+    let printable = target.iter().all(|byte| is_target(*byte) || b" \r".contains(byte));
     if !METHODS.contains(&method) || !printable {
         return Match::No;
     }
     // A long target without a space in it is one: its line need not be held.
-    let long = target.len() > LONG_LINE_BYTES && target.iter().all(u8::is_ascii_graphic);
+    let long = target.len() > LONG_LINE_BYTES && target.iter().all(|byte| is_target(*byte));
     if long && matches!(target, [b'/' | b'h', ..]) { Match::Yes } else { Match::Maybe }
 }
 
@@ -107,8 +107,14 @@ fn request_line(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let fits = words.next().is_none()
         && METHODS.contains(&method)
         && !target.is_empty()
+        && target.iter().all(|byte| is_target(*byte))
         && is_version(version);
     fits.then_some((method, target))
+}
+
+/// What a target may hold: anything but spaces and control characters. Some clients send UTF-8.
+const fn is_target(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f
 }
 
 /// Code of a status line.

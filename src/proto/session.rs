@@ -319,10 +319,11 @@ impl Session {
                 appetite
             }
         };
-        if appetite == Appetite::Contradicted {
+        if appetite == Appetite::Contradicted && !at.stream {
             self.stage = Stage::Fresh;
             return false;
         }
+        // In a stream, too, whose rest might have come later: then there were no second choice.
         self.known = Some(registration);
         self.act(appetite, at, bytes, sink);
         self.watch_from(at, bytes, sink);

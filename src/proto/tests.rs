@@ -418,3 +418,130 @@ fn datagrams_are_named() {
         assert_eq!(learn(false, port, &[(C, bytes)]).app, expected, "{case}");
     }
 }
+
+mod any_bytes {
+    //! Whatever is said, and however it is cut: no panic, and the same facts.
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::testing::{C, S, client_hello, learn, record, server_hello};
+    use crate::event::Side;
+
+    /// Flows to begin with. Each is changed at some places before it is said.
+    fn flows() -> Vec<Vec<(Side, Vec<u8>)>> {
+        let said = |rows: &[(Side, &[u8])]| -> Vec<(Side, Vec<u8>)> {
+            rows.iter().map(|(from, bytes)| (*from, bytes.to_vec())).collect()
+        };
+        let dns = b"\0\x1d\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01";
+        vec![
+            said(&[
+                (C, &record(22, &client_hello("a.example", true, &[]))),
+                (S, &[record(22, &server_hello(true, &[])), record(23, &[1; 80])].concat()),
+                (C, &[record(20, &[1]), record(23, &[1; 60])].concat()),
+            ]),
+            said(&[
+                (C, b"POST /a HTTP/1.1\r\nHost: b\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n\r\n"),
+                (S, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+            ]),
+            said(&[
+                (C, b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"),
+                (S, b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\n\r\n\x81\x05hello"),
+                (C, b"\x81\x81abcd\x01"),
+            ]),
+            said(&[(C, dns), (S, dns), (C, dns)]),
+            said(&[
+                (S, b"220 x ESMTP\r\n"),
+                (C, b"EHLO a\r\n"),
+                (S, b"250-x\r\n250 STARTTLS\r\n"),
+                (C, &record(22, &client_hello("a.example", false, &[3; 32]))),
+            ]),
+            said(&[
+                (C, b"\x05\x01\0"),
+                (S, b"\x05\0"),
+                (C, b"\x05\x01\0\x01\x01\x02\x03\x04\0\x50"),
+                (S, b"\x05\0\0\x01\0\0\0\0\0\0"),
+                (C, b"GET / HTTP/1.0\r\n\r\n"),
+            ]),
+            said(&[(C, b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n"), (S, b"$2\r\nhi\r\n")]),
+            said(&[(S, b"SSH-2.0-a\r\n\0\0\0\x20\x04\x14"), (C, b"SSH-2.0-b\r\n\0\0\0\x20\x04\x14")]),
+        ]
+    }
+
+    /// Cuts what is said into segments of the given lengths, again and again.
+    fn cut<'a>(said: &'a [(Side, Vec<u8>)], lengths: &[usize]) -> Vec<(Side, &'a [u8])> {
+        let mut lengths = lengths.iter().copied().cycle();
+        let mut segments = Vec::new();
+        for (from, bytes) in said {
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                let length = lengths.next().unwrap_or(1).clamp(1, rest.len());
+                segments.push((*from, &rest[..length]));
+                rest = &rest[length..];
+            }
+        }
+        segments
+    }
+
+    fn whole(said: &[(Side, Vec<u8>)]) -> Vec<(Side, &[u8])> {
+        said.iter().map(|(from, bytes)| (*from, bytes.as_slice())).collect()
+    }
+
+    fn side() -> impl Strategy<Value = Side> {
+        prop_oneof![Just(C), Just(S)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn changed_flows_are_the_same_however_cut(
+            flow in 0..8usize,
+            changes in vec((any::<u16>(), any::<u8>()), 0..4),
+            lengths in vec(1..40usize, 1..12),
+            port in prop_oneof![Just(53u16), Just(443), Just(4444)],
+        ) {
+            let mut said = flows().swap_remove(flow);
+            for (place, byte) in changes {
+                let total: usize = said.iter().map(|(_, bytes)| bytes.len()).sum();
+                let mut place = usize::from(place) % total;
+                for (_, bytes) in &mut said {
+                    if place < bytes.len() {
+                        bytes[place] = byte;
+                        break;
+                    }
+                    place -= bytes.len();
+                }
+            }
+            prop_assert_eq!(learn(true, port, &cut(&said, &lengths)), learn(true, port, &whole(&said)));
+        }
+
+        #[test]
+        fn any_bytes_are_the_same_however_cut(
+            said in vec((side(), vec(any::<u8>(), 1..200)), 1..6),
+            lengths in vec(1..40usize, 1..12),
+            port in any::<u16>(),
+        ) {
+            prop_assert_eq!(learn(true, port, &cut(&said, &lengths)), learn(true, port, &whole(&said)));
+        }
+
+        #[test]
+        fn any_lines_are_the_same_however_cut(
+            said in vec((side(), "[ -~\r\n]{1,80}\n"), 1..8),
+            lengths in vec(1..40usize, 1..12),
+            port in any::<u16>(),
+        ) {
+            let said: Vec<_> =
+                said.into_iter().map(|(from, text)| (from, text.into_bytes())).collect();
+            prop_assert_eq!(learn(true, port, &cut(&said, &lengths)), learn(true, port, &whole(&said)));
+        }
+
+        #[test]
+        fn any_datagrams_are_survived(
+            said in vec((side(), vec(any::<u8>(), 0..300)), 1..6),
+            port in prop_oneof![Just(53u16), Just(123), Just(5353), any::<u16>()],
+        ) {
+            learn(false, port, &whole(&said));
+        }
+    }
+}

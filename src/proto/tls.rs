@@ -10,6 +10,8 @@ mod fingerprint;
 mod hello;
 mod record;
 mod watch;
+#[cfg(test)]
+mod tests;
 
 use super::{Appetite, Match, Parser, Probe, Registration, Sink};
 use crate::event::{Fact, Manner, Protocol, Side, TlsFacts};
@@ -254,7 +256,7 @@ impl Tls {
     }
 
     fn report(&mut self, sink: &mut Sink<'_>) {
-        if !self.reported {
+        if !self.reported && self.client.is_some() {
             self.reported = true;
             (sink.fact)(Fact::TlsHandshake(&self.facts));
         }

@@ -30,7 +30,7 @@ mod extension {
 
 /// The random value that makes a ServerHello a HelloRetryRequest (RFC 8446, section 4.1.3): the
 /// SHA-256 of those words.
-const RETRY_REQUEST: [u8; 32] = [
+pub(super) const RETRY_REQUEST: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
     0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
@@ -148,7 +148,12 @@ pub(super) fn server<'a>(
     let (_, message) = parse_tls_handshake_msg_server_hello(body).ok()?;
     let (version, cipher, extensions, session_id) = match message {
         TlsMessageHandshake::ServerHello(hello) => {
-            (hello.version.0, hello.cipher.0, hello.ext, hello.session_id)
+            // The library reads no extensions of SSL 3, which has them all the same.
+            let extensions = hello.ext.or_else(|| {
+                let fixed = 38 + hello.session_id.map_or(0, <[u8]>::len);
+                body.get(fixed + 2..)
+            });
+            (hello.version.0, hello.cipher.0, extensions, hello.session_id)
         }
         TlsMessageHandshake::ServerHelloV13Draft18(hello) => {
             (hello.version.0, hello.cipher.0, hello.ext, None)
