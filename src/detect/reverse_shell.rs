@@ -144,7 +144,8 @@ impl Detector for ReverseShell {
             Event::Data { from, offset, bytes, turn_head } => {
                 self.data(seen, (*from, Some(*offset), *turn_head), bytes, verdicts);
             }
-            Event::Datagram { from, bytes, .. } => {
+            // Protocols of datagrams are what each datagram says they are.
+            Event::Datagram { from, bytes, .. } if seen.flow.app.is_none() => {
                 self.data(seen, (*from, None, true), bytes, verdicts);
             }
             Event::FlowEstablished if !seen.outbound() => {
