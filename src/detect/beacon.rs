@@ -154,6 +154,7 @@ impl Beacon {
     fn stream_turn(&mut self, seen: &Seen<'_>, turn: &Turn, verdicts: &mut Vec<Verdict>) {
         let flow = seen.flow;
         if turn.number == 0 {
+            self.note_use(flow);
             if !flow.midstream && standing::is_watched(flow, seen.peer_zone()) {
                 self.connection(seen, verdicts);
             }
@@ -163,6 +164,19 @@ impl Beacon {
             }
         } else if self.answering.is_some() {
             self.answer(seen.flow, turn);
+        }
+    }
+
+    /// A connection to a host whose name was asked for: that lookup was one.
+    fn note_use(&mut self, flow: &Flow) {
+        if self.domains.is_empty() {
+            return;
+        }
+        let domain = standing::name_of(flow).and_then(names::split);
+        if let Some((_, domain)) = domain
+            && let Some(tracked) = self.domains.get_mut(DestinationKey::of_name(domain).0)
+        {
+            tracked.about.connections += 1;
         }
     }
 
@@ -312,9 +326,12 @@ impl Beacon {
         let Some(question) = message.questions.first() else { return };
         let Some((part, domain)) = names::split(&question.name) else { return };
         let (key, hash) = (DestinationKey::of_name(domain).0, DestinationKey::of_name(part).0);
-        // The changing part takes the place of the port: the same one again is a retry, or the
-        // other address family.
-        let Some(tracked) = self.domains.beat(key, seen.at, hash as u16, true) else { return };
+        // The name takes the place of the port: the same one again is the other address family, or
+        // a retry. Where the answer is the message, the same question makes sense again, and a
+        // retry has the same transaction id.
+        let again = if names::carries_data(question.qtype) { message.id } else { 0 };
+        let token = hash as u16 ^ again;
+        let Some(tracked) = self.domains.beat(key, seen.at, token, true) else { return };
         tracked.series.note_sizes(question.name.len() as u64, hash & 0xffff_ffff);
         tracked.about.learn(question, part);
         if !tracked.series.take_due() {

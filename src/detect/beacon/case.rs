@@ -59,6 +59,15 @@ impl Case {
         let handshake =
             settings.handshake_bytes.map(|bytes| if tls { f64::from(bytes) } else { 0.0 });
         let small = [small + handshake[0], small + handshake[1]];
+        if let Some(sizes) = &sizes
+            && standing::name_of(flow).is_some()
+            && sizes.ships(small[0])
+        {
+            standing.cap(
+                Severity::Low,
+                "it sends more than it asks for: telemetry or logs; exfiltration watches the volume",
+            );
+        }
         let score = Score::of(&rhythm, series.beats, sizes.as_ref(), small, &standing);
         let severity = score.severity(rhythm.beats, &standing, settings)?;
         let destination = match standing::name_of(flow) {
@@ -121,16 +130,21 @@ impl Case {
         domain: &str,
     ) -> Option<(Finding, f64)> {
         let distinct = distinct_share(series.responses.values());
-        if distinct < settings.dns_distinct_min {
+        let new_names = distinct >= settings.dns_distinct_min;
+        let data = about.data_queries * 2 >= series.beats;
+        // Lookups of hosts are followed by connections; a channel is not.
+        if !(data || new_names) || about.connections * 4 >= series.beats {
             return None;
         }
         let rhythm = self.rhythm(settings, series)?;
         let key = DestinationKey::of_name(domain);
         let mut standing = Standing::of_key(seen, key, series.first, settings);
-        standing.odd(
-            10,
-            format!("is asked for by a new name each time ({:.0} % distinct)", distinct * 100.0),
-        );
+        if new_names {
+            standing.odd(
+                10,
+                format!("is asked for a new name each time ({:.0} % distinct)", distinct * 100.0),
+            );
+        }
         match settings.known_services.find(domain) {
             Some(known) => standing.cap(
                 Severity::Info,
@@ -138,7 +152,7 @@ impl Case {
             ),
             None => standing.odd(8, format!("`{domain}` is on no list of known services")),
         }
-        if about.data_queries * 2 >= series.beats {
+        if data {
             standing.odd(6, "is asked for record types that carry data");
         }
         if about.random {

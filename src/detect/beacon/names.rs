@@ -11,15 +11,23 @@ pub(super) struct Domain {
     pub data_queries: u64,
     /// The changing part of the latest name looks random.
     pub random: bool,
+    /// Connections to hosts under it (count).
+    pub connections: u64,
 }
 
 impl Domain {
     /// Adds a query, whose changing part is `part`.
     pub(super) fn learn(&mut self, question: &DnsQuestion, part: &str) {
-        // A, AAAA, PTR, HTTPS: what looks up hosts.
-        self.data_queries += u64::from(!matches!(question.qtype, 1 | 28 | 12 | 65));
+        self.data_queries += u64::from(carries_data(question.qtype));
         self.random = looks_random(part);
     }
+}
+
+/// Answers of this type carry what the asker wants to know, and not where a host or a service is:
+/// NULL, MX, TXT, CNAME, and types that have no name. Not A, AAAA, PTR, NS, SOA, SRV, NAPTR, the
+/// types of DNSSEC, HTTPS, SVCB, ANY, CAA.
+pub(super) const fn carries_data(qtype: u16) -> bool {
+    !matches!(qtype, 1 | 2 | 6 | 12 | 28 | 33 | 35 | 43 | 46..=52 | 64 | 65 | 255 | 257)
 }
 
 /// Suffixes that are no domain of the Internet: a cluster's own, a site's own, and the names of

@@ -54,6 +54,15 @@ impl Sizes {
     }
 }
 
+impl Sizes {
+    /// Large requests with small answers, `small_bytes` being the bound between the two: data is
+    /// shipped, nobody asks for orders.
+    pub(super) fn ships(&self, small_bytes: f64) -> bool {
+        self.request_bytes_median > small_bytes
+            && self.request_bytes_median > 4.0 * self.response_bytes_median
+    }
+}
+
 fn sorted<'a>(values: &[u32], room: &'a mut [f64; SIZES_MAX]) -> &'a [f64] {
     let count = values.len().min(SIZES_MAX);
     for (room, value) in room.iter_mut().zip(values) {

@@ -224,6 +224,11 @@ impl<T: Default> Table<T> {
         self.peek(key).map(|tracked| tracked.series.last)
     }
 
+    /// No series is tracked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tracked.is_empty()
+    }
+
     /// More than `many` series were begun: chance has had many tries.
     pub(super) const fn is_many(&self, many: u64) -> bool {
         self.begun > many

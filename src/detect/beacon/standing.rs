@@ -11,7 +11,7 @@ use crate::baseline::DestinationKey;
 use crate::container::Container;
 use crate::detect::known_services::{Additions, KnownService};
 use crate::detect::{Seen, Severity};
-use crate::event::{Certificate, IpProtocol, Manner, Side, TlsFacts, Zone};
+use crate::event::{Certificate, IpProtocol, Protocol, Side, TlsFacts, Zone};
 use crate::flow::Flow;
 use crate::time::Timestamp;
 
@@ -21,8 +21,12 @@ use super::Settings;
 pub(super) const POINTS_MAX: u32 = 40;
 
 /// What the flows to a destination showed so far, together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Traits {
+    /// The protocol by content: a flow that just began has not shown it.
+    pub app: Option<&'static Protocol>,
+    /// A flow's first bytes fit no protocol.
+    pub unknown: bool,
     /// TLS without a server name.
     pub no_server_name: bool,
     /// TLS whose client offers no application protocol: scripts and implants more than products.
@@ -40,6 +44,8 @@ pub(super) struct Traits {
 impl Traits {
     /// Adds what one flow showed.
     pub(super) fn learn(&mut self, flow: &Flow) {
+        self.app = flow.app.or(self.app);
+        self.unknown |= flow.app_unknown;
         self.answered |= flow.payload_bytes(Side::Responder) > 0;
         let Some(tls) = flow.facts.as_deref().and_then(|facts| facts.tls.as_deref()) else {
             return;
@@ -82,14 +88,16 @@ fn is_address(name: &str) -> bool {
 pub(super) fn is_watched(flow: &Flow, zone: Zone) -> bool {
     let by_nature = matches!(
         flow.app.map(|app| app.name),
-        Some("dns" | "mdns" | "llmnr" | "nbns" | "ntp" | "dhcp")
+        Some("dns" | "mdns" | "llmnr" | "nbns" | "ntp" | "dhcp" | "ssdp")
     );
     match zone {
         _ if by_nature || is_local_broadcast(flow) => false,
         Zone::External => true,
         // Inside, a name or a protocol on its own port is how services call each other.
         Zone::Cluster => {
-            name_of(flow).is_none() && !(flow.app.is_some() && on_usual_port(flow).unwrap_or(true))
+            let port = flow.responder.port;
+            let usual = flow.app.map(|app| on_usual_port(app, port).unwrap_or(true));
+            name_of(flow).is_none() && usual != Some(true)
         }
         Zone::Host | Zone::LinkLocal | Zone::Group => false,
     }
@@ -101,36 +109,52 @@ fn is_local_broadcast(flow: &Flow) -> bool {
         && matches!(flow.responder.ip, IpAddr::V4(ip) if ip.is_private() && ip.octets()[3] == 255)
 }
 
-/// Whether the protocol is where it usually is; `None` where it has no port of its own.
-fn on_usual_port(flow: &Flow) -> Option<bool> {
-    let ports: &[u16] = match flow.app?.name {
-        "http" | "http2" | "websocket" => &[80, 8000, 8080],
+/// Whether a protocol is where it usually is; `None` where it has no port of its own.
+fn on_usual_port(app: &Protocol, port: u16) -> Option<bool> {
+    let ports: &[u16] = match app.name {
+        "http" | "websocket" => &[80, 8000, 8080],
+        "http2" | "grpc" => &[80, 8080, 4317, 50051],
         "tls" => &[
-            443, 465, 563, 587, 636, 853, 989, 990, 993, 995, 2376, 2379, 5061, 5223, 5432, 5671,
-            6443, 6514, 6380, 8443, 8883, 9093, 9200, 9443, 27017,
+            443, 465, 563, 587, 636, 853, 989, 990, 993, 995, 2376, 2379, 4317, 4318, 5061, 5223,
+            5432, 5671, 6380, 6443, 6514, 8443, 8883, 9093, 9200, 9443, 27017,
         ],
         "quic" => &[443, 8443],
-        "ssh" => &[22, 2222],
-        "smtp" => &[25, 465, 587, 2525],
-        "imap" => &[143, 993],
-        "pop3" => &[110, 995],
-        "ftp" => &[20, 21],
-        "mqtt" => &[1883, 8883],
         "amqp" => &[5671, 5672],
-        "nats" => &[4222],
-        "redis" => &[6379],
-        "postgresql" | "pgsql" => &[5432],
-        "mysql" => &[3306],
-        "mongodb" => &[27017],
-        "memcached" => &[11211],
+        "bgp" => &[179],
+        "cassandra" => &[9042],
+        "ceph" => &[3300, 6789],
+        "fluent" => &[24224],
+        "ftp" => &[20, 21],
+        "git" => &[9418],
+        "imap" => &[143, 993],
         "kafka" => &[9092, 9093],
         "ldap" => &[389, 3268],
+        "memcached" => &[11211],
+        "mongodb" => &[27017],
+        "mqtt" => &[1883, 8883],
+        "mysql" => &[3306],
+        "nats" => &[4222],
+        "nfs" | "rpc" => &[111, 2049],
+        "openvpn" => &[1194],
+        "pgsql" => &[5432],
+        "pop3" => &[110, 995],
+        "redis" => &[6379],
+        "rsync" => &[873],
         "sip" => &[5060],
+        "smtp" => &[25, 465, 587, 2525],
+        "snmp" => &[161, 162],
+        "ssh" => &[22, 2222],
+        "statsd" => &[8125],
         "stun" => &[3478, 19302],
         "syslog" => &[514, 601],
+        "tds" => &[1433],
+        "tns" => &[1521],
+        "wireguard" => &[51820],
+        "xmpp" => &[5222, 5269],
+        "zookeeper" => &[2181],
         _ => return None,
     };
-    Some(ports.contains(&flow.responder.port))
+    Some(ports.contains(&port))
 }
 
 /// One oddity.
@@ -237,7 +261,7 @@ impl Standing {
         match name {
             Some(name) => standing.judge_name(seen, name, &settings.known_services),
             None if seen.peer_zone() == Zone::External => {
-                let points = if seen.container.names.is_empty() { 10 } else { 14 };
+                let points = if seen.container.names.is_empty() { 12 } else { 14 };
                 standing
                     .odd(points, "has no name: the container got its address from no DNS answer");
             }
@@ -274,14 +298,15 @@ impl Standing {
     }
 
     fn judge_protocol(&mut self, flow: &Flow, traits: &Traits) {
-        if flow.app_unknown {
+        let app = flow.app.or(traits.app);
+        if app.is_none() && traits.unknown {
             self.odd(8, "speaks no known protocol");
         }
         let port = flow.responder.port;
-        let usual = on_usual_port(flow);
-        let app = flow.app.map_or("unknown", |app| app.name);
+        let usual = app.and_then(|app| on_usual_port(app, port));
+        let name = app.map_or("", |app| app.name);
         if usual == Some(false) {
-            self.odd(4, format!("speaks {app} on port {port}"));
+            self.odd(4, format!("speaks {name} on port {port}"));
         }
         for (shows, points, says) in [
             (traits.self_signed, 8, "shows a certificate that it signed itself"),
@@ -294,18 +319,18 @@ impl Standing {
                 self.odd(points, says);
             }
         }
-        let carries =
-            matches!(flow.app.map(|app| app.manner), Some(Manner::Carrier)) || app == "http";
-        if !carries && usual == Some(true) {
+        // What carries anything, on its port, says nothing about what it carries.
+        let carries = matches!(name, "tls" | "http" | "websocket" | "quic" | "http2");
+        if usual == Some(true) && !carries {
             self.cap(
                 Severity::Low,
-                format!("{app} on port {port} polls and keeps alive by nature"),
+                format!("{name} on port {port} polls and keeps alive by nature"),
             );
         }
     }
 
     fn judge_inside(&mut self, seen: &Seen<'_>, traits: &Traits) {
-        if seen.flow.app.is_some() {
+        if seen.flow.app.or(traits.app).is_some() {
             self.cap(Severity::Low, "the destination is inside and speaks a known protocol");
         } else if !traits.answered {
             self.cap(Severity::Low, "the destination is inside and never answers: metrics or logs");
