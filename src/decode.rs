@@ -13,6 +13,7 @@ mod tunnel;
 mod transport;
 mod fragments;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -265,9 +266,11 @@ impl Decoder {
     /// Says why there is none.
     #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Packet<'a>, DecodeError> {
-        let mut walk = Walk::new(&self.ports);
-        match walk.frame(frame) {
-            Err(DecodeError::Fragment) => self.reassembly.resume(frame.at, &mut walk),
+        let stopped = Cell::new(None);
+        match Walk::new(&self.ports, &stopped).frame(frame) {
+            Err(DecodeError::Fragment) => {
+                self.reassembly.resume(frame.at, &self.ports, stopped.take())
+            }
             done => done,
         }
     }

@@ -8,12 +8,13 @@
 //! What an attacker gains by filling the bounds: fragmented packets of others go unseen, and the
 //! count of dropped fragments says so.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use etherparse::IpNumber;
 
-use super::walk::{Ip, Span, Walk};
+use super::walk::{Around, Ip, Span, Stopped, TunnelPorts, Walk};
 use super::{DecodeError, Packet, Settings};
 use crate::bounded::BoundedMap;
 use crate::event::Tunnel;
@@ -29,7 +30,7 @@ const PIECES_MAX: usize = 64;
 /// A fragment, as it ends the walk through its frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fragment<'a> {
-    pub(super) ip: Ip,
+    pub(super) ip: Ip<'a>,
     pub(super) id: u32,
     pub(super) protocol: u8,
     /// Position of its payload in the packet's (bytes).
@@ -82,8 +83,8 @@ struct Partial {
 }
 
 /// A packet put together.
-struct Whole {
-    ip: Ip,
+struct Whole<'a> {
+    ip: Ip<'a>,
     protocol: IpNumber,
     bytes: Vec<u8>,
     wire: u32,
@@ -107,23 +108,26 @@ impl Reassembly {
         self.partials.counts
     }
 
-    /// Keeps the fragment that ended `walk`; where it completes a packet, walks on in that.
+    /// Keeps the fragment that ended a walk; where it completes a packet, walks on in that.
     #[cold]
     pub(super) fn resume<'a>(
         &'a mut self,
         at: Timestamp,
-        walk: &mut Walk<'a, '_>,
+        ports: &TunnelPorts,
+        stopped: Option<Stopped<'a>>,
     ) -> Result<Packet<'a>, DecodeError> {
-        let whole = self.partials.add(at, walk).ok_or(DecodeError::Fragment)?;
+        let (around, whole) = self.partials.add(at, stopped).ok_or(DecodeError::Fragment)?;
         self.outer = whole.bytes;
-        match walk.upper(whole.ip, whole.protocol, Span::new(&self.outer, whole.wire)) {
+        let (span, stopped) = (Span::new(&self.outer, whole.wire), Cell::new(None));
+        match Walk::from(around, ports, &stopped).upper(whole.ip, whole.protocol, span) {
             Err(DecodeError::Fragment) => {}
             done => return done,
         }
         // A tunnel's packet that came in fragments, and brought a fragment.
-        let whole = self.partials.add(at, walk).ok_or(DecodeError::Fragment)?;
+        let (around, whole) = self.partials.add(at, stopped.take()).ok_or(DecodeError::Fragment)?;
         self.inner = whole.bytes;
-        match walk.upper(whole.ip, whole.protocol, Span::new(&self.inner, whole.wire)) {
+        let (span, stopped) = (Span::new(&self.inner, whole.wire), Cell::new(None));
+        match Walk::from(around, ports, &stopped).upper(whole.ip, whole.protocol, span) {
             Err(DecodeError::Fragment) => Err(DecodeError::TooDeep),
             done => done,
         }
@@ -151,16 +155,20 @@ impl Partials {
         }
     }
 
-    /// Takes the walk's fragment in. Returns the packet that it completes.
-    fn add(&mut self, at: Timestamp, walk: &mut Walk<'_, '_>) -> Option<Whole> {
-        let fragment = walk.fragment.take()?;
+    /// Takes a fragment in. Returns the packet that it completes, and what is around it.
+    fn add<'a>(
+        &mut self,
+        at: Timestamp,
+        stopped: Option<Stopped<'a>>,
+    ) -> Option<(Around<'a>, Whole<'a>)> {
+        let Stopped { around, fragment } = stopped?;
         self.counts.fragments += 1;
         self.expire(at);
         let Some(range) = fragment.range() else {
             self.counts.dropped += 1;
             return None;
         };
-        let key = Key::new(&fragment, walk);
+        let key = Key::new(&fragment, &around);
         if self.by_key.peek(&key).is_none()
             && let Some((_, evicted)) = self.by_key.insert(key.clone(), Partial::new(at))
         {
@@ -176,7 +184,7 @@ impl Partials {
             if whole && fits {
                 self.held_bytes = self.held_bytes.saturating_sub(partial.bytes.capacity());
                 self.counts.completed += 1;
-                return Some(partial.into_whole(fragment.ip));
+                return Some((around, partial.into_whole(fragment.ip)));
             }
             self.forget(&partial);
         }
@@ -205,14 +213,15 @@ impl Partials {
 }
 
 impl Key {
-    fn new(fragment: &Fragment<'_>, walk: &Walk<'_, '_>) -> Self {
+    fn new(fragment: &Fragment<'_>, around: &Around<'_>) -> Self {
+        let (source, destination) = fragment.ip.addresses.read();
         Self {
-            source: fragment.ip.source,
-            destination: fragment.ip.destination,
+            source,
+            destination,
             id: fragment.id,
-            protocol: if fragment.ip.v6 { 0 } else { fragment.protocol },
-            vlan: walk.vlan,
-            tunnel: walk.tunnel,
+            protocol: if fragment.ip.is_v6() { 0 } else { fragment.protocol },
+            vlan: around.vlan,
+            tunnel: around.tunnel,
         }
     }
 }
@@ -318,7 +327,7 @@ impl Partial {
     }
 
     /// The packet, under the header of the fragment that completed it.
-    fn into_whole(self, ip: Ip) -> Whole {
+    fn into_whole(self, ip: Ip<'_>) -> Whole<'_> {
         let wire = self.length.unwrap_or_default();
         let mut bytes = self.bytes;
         bytes.truncate(self.captured.min(wire) as usize);

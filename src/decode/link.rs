@@ -22,7 +22,7 @@ impl<'a> Walk<'a, '_> {
     /// The whole frame. Ethernet, IP and TCP or UDP are one straight line here; all else branches
     /// off into functions of its own.
     #[inline(always)]
-    pub(super) fn frame(&mut self, frame: &Frame<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn frame(mut self, frame: &Frame<'a>) -> Result<Packet<'a>, DecodeError> {
         let span = Span::new(frame.bytes, frame.wire_bytes);
         if frame.link_type != LinkType::Ethernet {
             return self.other_link(frame.link_type, span);
@@ -30,7 +30,7 @@ impl<'a> Walk<'a, '_> {
         let Ok(header) = Ethernet2HeaderSlice::from_slice(span.bytes) else {
             return Err(DecodeError::NoLink);
         };
-        self.macs = Some((header.source(), header.destination()));
+        self.around.macs = span.bytes.first_chunk();
         let rest = span.skip(header.slice().len()).ok_or(DecodeError::NoLink)?;
         match header.ether_type() {
             EtherType::IPV4 => self.ipv4(rest),
@@ -40,11 +40,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     #[inline(never)]
-    fn other_link(
-        &mut self,
-        link_type: LinkType,
-        span: Span<'a>,
-    ) -> Result<Packet<'a>, DecodeError> {
+    fn other_link(self, link_type: LinkType, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         match link_type {
             LinkType::Ethernet => self.ethernet(span),
             // The protocol ends the 16 bytes of version 1, and opens the 20 of version 2.
@@ -63,7 +59,7 @@ impl<'a> Walk<'a, '_> {
 
     /// BSD's address family, in whichever byte order makes a small number of it: a capture may
     /// come from a machine of the other order, and files of type `Loop` exist in both.
-    fn loopback(&mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    fn loopback(self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         let (Some(family), Some(rest)) = (span.bytes.first_chunk::<4>(), span.skip(4)) else {
             return Err(DecodeError::NoLink);
         };
@@ -78,7 +74,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// IP of whichever version its first digit says.
-    pub(super) fn ip(&mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn ip(self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         match span.bytes.first().map(|first| first >> 4) {
             Some(4) => self.inner_ipv4(span),
             Some(6) => self.inner_ipv6(span),
@@ -88,18 +84,13 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// An Ethernet frame inside another frame. The packet keeps the outer one's link addresses.
-    pub(super) fn ethernet(&mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn ethernet(self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         let header =
             Ethernet2HeaderSlice::from_slice(span.bytes).map_err(|_| DecodeError::NoLink)?;
         self.after(header.slice().len(), header.ether_type().0, span)
     }
 
-    fn after(
-        &mut self,
-        length: usize,
-        kind: u16,
-        span: Span<'a>,
-    ) -> Result<Packet<'a>, DecodeError> {
+    fn after(self, length: usize, kind: u16, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         let rest = span.skip(length).ok_or(DecodeError::NoLink)?;
         self.ether_type(kind, rest)
     }
@@ -107,7 +98,7 @@ impl<'a> Walk<'a, '_> {
     /// What an EtherType announces: IP, or tags before it.
     #[inline(never)]
     pub(super) fn ether_type(
-        &mut self,
+        mut self,
         mut kind: u16,
         mut span: Span<'a>,
     ) -> Result<Packet<'a>, DecodeError> {
@@ -118,8 +109,8 @@ impl<'a> Walk<'a, '_> {
                 EtherType::VLAN_TAGGED_FRAME
                 | EtherType::PROVIDER_BRIDGING
                 | EtherType::VLAN_DOUBLE_TAGGED_FRAME => {
-                    if let (0, Some(&[high, low])) = (self.vlan, span.bytes.get(..2)) {
-                        self.vlan = u16::from_be_bytes([high, low]) & 0x0fff;
+                    if let (0, Some(&[high, low])) = (self.around.vlan, span.bytes.get(..2)) {
+                        self.around.vlan = u16::from_be_bytes([high, low]) & 0x0fff;
                     }
                     2
                 }
@@ -146,7 +137,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// IEEE 802.2: IP follows a SNAP header, or the older service access point 6.
-    fn llc(&mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    fn llc(mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         match span.bytes {
             [0xaa, 0xaa, 0x03, 0, 0, 0, high, low, ..] => {
                 self.spend_header()?;
@@ -160,7 +151,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// A label stack does not say what follows; the first digit does (RFC 4928, section 3).
-    fn mpls(&mut self, mut span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    fn mpls(mut self, mut span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         loop {
             self.spend_header()?;
             let (Some(label), Some(rest)) = (span.bytes.first_chunk::<4>(), span.skip(4)) else {
@@ -179,7 +170,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn pppoe(&mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    fn pppoe(mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         self.spend_header()?;
         // Version and type, code, session, length; then PPP's protocol.
         match (span.bytes.get(6..8), span.skip(8)) {

@@ -6,7 +6,7 @@ use etherparse::{
 };
 
 use super::fragments::Fragment;
-use super::walk::{Ip, Span, Walk};
+use super::walk::{Addresses, Ip, Span, Walk};
 use super::{DecodeError, Packet, Transport};
 use crate::event::IpProtocol;
 
@@ -14,7 +14,7 @@ impl<'a> Walk<'a, '_> {
     /// An IPv4 packet. A total length of zero is a segment above 64 KiB (GRO, "BIG TCP") or one
     /// that the network card was to cut: then the frame's length stands in.
     #[inline(always)]
-    pub(super) fn ipv4(&mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn ipv4(self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         let header = match Ipv4HeaderSlice::from_slice(span.bytes) {
             Ok(header) => header,
             Err(error) => return Err(no_ipv4(error)),
@@ -28,30 +28,26 @@ impl<'a> Walk<'a, '_> {
             return Err(DecodeError::BadIp);
         }
         let payload = span.end_at(bytes).skip(length).ok_or(DecodeError::NoIp)?;
-        let ip = Ip {
-            source: header.source_addr().into(),
-            destination: header.destination_addr().into(),
-            bytes,
-            v6: false,
-        };
+        let addresses = header.slice().get(12..).and_then(<[u8]>::first_chunk);
+        let addresses = addresses.ok_or(DecodeError::NoIp)?;
+        let ip = Ip { addresses: Addresses::V4(addresses), bytes };
         if header.is_fragmenting_payload() {
-            return self.stop_at(Fragment {
+            return Err(self.stop_at(Fragment {
                 ip,
                 id: u32::from(header.identification()),
                 protocol: header.protocol().0,
                 offset: u32::from(header.fragments_offset().byte_offset()),
                 more: header.more_fragments(),
                 payload,
-            });
+            }));
         }
         self.upper(ip, header.protocol(), payload)
     }
 
     /// An IPv6 packet. A payload length of zero is a jumbogram (RFC 2675; "BIG TCP"): then the
-    /// frame's length stands in. IPv4-mapped addresses become IPv4 addresses, so that a host is
-    /// one host; on the wire they come from translators alone.
+    /// frame's length stands in.
     #[inline(always)]
-    pub(super) fn ipv6(&mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn ipv6(self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         let Ok(header) = Ipv6HeaderSlice::from_slice(span.bytes) else {
             return Err(if span.bytes.len() < 40 { DecodeError::NoIp } else { DecodeError::BadIp });
         };
@@ -64,32 +60,28 @@ impl<'a> Walk<'a, '_> {
             return Err(DecodeError::BadIp);
         }
         let payload = span.end_at(bytes).skip(length).ok_or(DecodeError::NoIp)?;
-        let ip = Ip {
-            source: header.source_addr().to_canonical(),
-            destination: header.destination_addr().to_canonical(),
-            bytes,
-            v6: true,
-        };
+        let addresses = header.slice().last_chunk().ok_or(DecodeError::NoIp)?;
+        let ip = Ip { addresses: Addresses::V6(addresses), bytes };
         self.upper(ip, header.next_header(), payload)
     }
 
     /// The same as [`Walk::ipv4`], for all but the shortest way to it: one copy in the program.
     #[inline(never)]
-    pub(super) fn inner_ipv4(&mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn inner_ipv4(self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         self.ipv4(span)
     }
 
     /// As [`Walk::inner_ipv4`].
     #[inline(never)]
-    pub(super) fn inner_ipv6(&mut self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn inner_ipv6(self, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         self.ipv6(span)
     }
 
     /// What an IP header, or reassembly, hands up.
     #[inline(always)]
     pub(super) fn upper(
-        &mut self,
-        ip: Ip,
+        self,
+        ip: Ip<'a>,
         protocol: IpNumber,
         span: Span<'a>,
     ) -> Result<Packet<'a>, DecodeError> {
@@ -103,15 +95,15 @@ impl<'a> Walk<'a, '_> {
     /// Whether what claims to be a packet in a tunnel is longer than the tunnel's own payload:
     /// then it is no packet. Outside of tunnels the frame's length may be the capture's, not the
     /// wire's, and the header is believed.
-    const fn outgrows_tunnel(&self, bytes: u32, span: Span<'a>) -> bool {
-        self.tunnels > 0 && bytes > span.wire
+    const fn outgrows_tunnel(self, bytes: u32, span: Span<'a>) -> bool {
+        self.in_tunnel() && bytes > span.wire
     }
 
     /// Anything but TCP and UDP directly after IP.
     #[inline(never)]
     fn other(
-        &mut self,
-        ip: Ip,
+        mut self,
+        ip: Ip<'a>,
         mut protocol: IpNumber,
         mut span: Span<'a>,
     ) -> Result<Packet<'a>, DecodeError> {
@@ -132,13 +124,13 @@ impl<'a> Walk<'a, '_> {
                 | IpNumber::MOBILITY_HEADER
                 | IpNumber::HIP
                 | IpNumber::SHIM6
-                    if ip.v6 =>
+                    if ip.is_v6() =>
                 {
                     Ipv6RawExtHeaderSlice::from_slice(span.bytes)
                         .ok()
                         .map(|header| (header.next_header(), header.slice().len()))
                 }
-                IpNumber::IPV6_FRAGMENTATION_HEADER if ip.v6 => {
+                IpNumber::IPV6_FRAGMENTATION_HEADER if ip.is_v6() => {
                     self.fragment_header(ip, span)?.map(|next| (next, Ipv6FragmentHeader::LEN))
                 }
                 _ => None,
@@ -154,7 +146,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// What follows a fragment header around a whole payload (RFC 6946); `None` where it is cut.
-    fn fragment_header(&mut self, ip: Ip, span: Span<'a>) -> Result<Option<IpNumber>, DecodeError> {
+    fn fragment_header(self, ip: Ip<'a>, span: Span<'a>) -> Result<Option<IpNumber>, DecodeError> {
         let Ok(header) = Ipv6FragmentHeaderSlice::from_slice(span.bytes) else {
             return Ok(None);
         };
@@ -162,21 +154,14 @@ impl<'a> Walk<'a, '_> {
             return Ok(Some(header.next_header()));
         }
         let payload = span.skip(header.slice().len()).ok_or(DecodeError::NoIp)?;
-        self.fragment = Some(Fragment {
+        Err(self.stop_at(Fragment {
             ip,
             id: header.identification(),
             protocol: header.next_header().0,
             offset: u32::from(header.fragment_offset().byte_offset()),
             more: header.more_fragments(),
             payload,
-        });
-        Err(DecodeError::Fragment)
-    }
-
-    #[cold]
-    fn stop_at(&mut self, fragment: Fragment<'a>) -> Result<Packet<'a>, DecodeError> {
-        self.fragment = Some(fragment);
-        Err(DecodeError::Fragment)
+        }))
     }
 }
 

@@ -11,7 +11,7 @@ const SCTP_HEADER_BYTES: u32 = 12;
 
 impl<'a> Walk<'a, '_> {
     #[inline(always)]
-    pub(super) fn tcp(&self, ip: Ip, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn tcp(self, ip: Ip<'a>, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         let Ok(header) = TcpHeaderSlice::from_slice(span.bytes) else {
             return Ok(self.tcp_cut(ip, span));
         };
@@ -30,7 +30,7 @@ impl<'a> Walk<'a, '_> {
     /// A TCP header of which the snap length left no more than ports, numbers and flags; or one
     /// that contradicts itself, which every receiver drops.
     #[cold]
-    fn tcp_cut(&self, ip: Ip, span: Span<'a>) -> Packet<'a> {
+    fn tcp_cut(self, ip: Ip<'a>, span: Span<'a>) -> Packet<'a> {
         let other = self.packet(ip, IpProtocol::TCP, Transport::Other, span);
         let Some(&[s1, s2, d1, d2, q1, q2, q3, q4, a1, a2, a3, a4, offset, flags]) =
             span.bytes.first_chunk::<14>()
@@ -59,7 +59,7 @@ impl<'a> Walk<'a, '_> {
     /// UDP, or what a tunnel over UDP carries. The datagram ends at its own length where that is
     /// shorter than IP's; zero stands for IP's (RFC 2675).
     #[inline(always)]
-    pub(super) fn udp(&mut self, ip: Ip, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn udp(self, ip: Ip<'a>, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         let Ok(header) = UdpHeaderSlice::from_slice(span.bytes) else {
             return Ok(self.ports_only(ip, IpNumber::UDP, span));
         };
@@ -80,13 +80,13 @@ impl<'a> Walk<'a, '_> {
         Ok(self.packet(ip, IpProtocol::UDP, transport, payload))
     }
 
-    pub(super) fn sctp(&self, ip: Ip, span: Span<'a>) -> Packet<'a> {
+    pub(super) fn sctp(self, ip: Ip<'a>, span: Span<'a>) -> Packet<'a> {
         self.ports_only(ip, IpNumber::SCTP, span)
     }
 
     /// A header of which the ports suffice.
     #[cold]
-    fn ports_only(&self, ip: Ip, protocol: IpNumber, span: Span<'a>) -> Packet<'a> {
+    fn ports_only(self, ip: Ip<'a>, protocol: IpNumber, span: Span<'a>) -> Packet<'a> {
         let protocol = IpProtocol(protocol.0);
         let Some(&[s1, s2, d1, d2]) = span.bytes.first_chunk::<4>() else {
             return self.packet(ip, protocol, Transport::Other, span);
@@ -100,7 +100,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// ICMP of either version; identifier and sequence number where it is an echo.
-    pub(super) fn icmp(&self, ip: Ip, protocol: IpNumber, span: Span<'a>) -> Packet<'a> {
+    pub(super) fn icmp(self, ip: Ip<'a>, protocol: IpNumber, span: Span<'a>) -> Packet<'a> {
         let protocol = IpProtocol(protocol.0);
         let Some(&[kind, code]) = span.bytes.first_chunk::<2>() else {
             return self.packet(ip, protocol, Transport::Other, span);

@@ -24,7 +24,7 @@ type Inner<'a> = Option<Result<Packet<'a>, DecodeError>>;
 impl<'a> Walk<'a, '_> {
     /// What a UDP datagram to a tunnel's port carries.
     #[inline(never)]
-    pub(super) fn udp_tunnel(&mut self, kind: TunnelKind, ip: Ip, payload: Span<'a>) -> Inner<'a> {
+    pub(super) fn udp_tunnel(self, kind: TunnelKind, ip: Ip<'a>, payload: Span<'a>) -> Inner<'a> {
         match kind {
             TunnelKind::Vxlan => self.vxlan(ip, payload),
             TunnelKind::Geneve => self.geneve(ip, payload),
@@ -34,7 +34,7 @@ impl<'a> Walk<'a, '_> {
 
     /// RFC 7348. The flag for a valid identifier must be set; others are extensions (group policy)
     /// or reserved, and ignored.
-    fn vxlan(&mut self, ip: Ip, payload: Span<'a>) -> Inner<'a> {
+    fn vxlan(self, ip: Ip<'a>, payload: Span<'a>) -> Inner<'a> {
         let &[flags, _, _, _, n1, n2, n3, _] = payload.bytes.first_chunk::<8>()?;
         if flags & 0x08 == 0 {
             return None;
@@ -45,7 +45,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// RFC 8926: version 0, options skipped.
-    fn geneve(&mut self, ip: Ip, payload: Span<'a>) -> Inner<'a> {
+    fn geneve(self, ip: Ip<'a>, payload: Span<'a>) -> Inner<'a> {
         let &[version_length, _, p1, p2, n1, n2, n3, _] = payload.bytes.first_chunk::<8>()?;
         if version_length >> 6 != 0 {
             return None;
@@ -57,7 +57,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// GRE and what it carries, else a packet of protocol GRE.
-    pub(super) fn gre(&mut self, ip: Ip, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn gre(self, ip: Ip<'a>, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         match self.gre_inner(ip, span) {
             Some(inner) => inner,
             None => Ok(self.packet(ip, IpProtocol(IpNumber::GRE.0), Transport::Other, span)),
@@ -66,7 +66,7 @@ impl<'a> Walk<'a, '_> {
 
     /// RFC 2784 and 2890, version 0. The key is the tunnel's id as it stands: NVGRE (RFC 7637)
     /// splits it into subnet and flow, but cannot be told from other keyed Ethernet over GRE.
-    fn gre_inner(&mut self, ip: Ip, span: Span<'a>) -> Inner<'a> {
+    fn gre_inner(self, ip: Ip<'a>, span: Span<'a>) -> Inner<'a> {
         let &[flags, version, p1, p2] = span.bytes.first_chunk::<4>()?;
         let (checksum, routing, key, sequence) =
             (flags & 0x80 != 0, flags & 0x40 != 0, flags & 0x20 != 0, flags & 0x10 != 0);
@@ -97,8 +97,8 @@ impl<'a> Walk<'a, '_> {
 
     /// IPv4 or IPv6 as the payload of IP (RFC 2003, 2473, 4213).
     pub(super) fn ip_in_ip(
-        &mut self,
-        ip: Ip,
+        self,
+        ip: Ip<'a>,
         protocol: IpNumber,
         span: Span<'a>,
     ) -> Result<Packet<'a>, DecodeError> {
@@ -111,7 +111,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn carried(&mut self, kind: u16, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
+    fn carried(mut self, kind: u16, span: Span<'a>) -> Result<Packet<'a>, DecodeError> {
         self.spend_header()?;
         match kind {
             ETHERNET | ERSPAN | ERSPAN_III => self.ethernet(span),
@@ -130,6 +130,7 @@ fn erspan(span: Span<'_>, version: u8, length: usize) -> Option<(u32, Span<'_>)>
     Some((u32::from(u16::from_be_bytes([s1, s2]) & 0x03ff), span.skip(length)?))
 }
 
-const fn between(ip: Ip, kind: TunnelKind, id: u32) -> Tunnel {
-    Tunnel { kind, id, source: ip.source, destination: ip.destination }
+fn between(ip: Ip<'_>, kind: TunnelKind, id: u32) -> Tunnel {
+    let (source, destination) = ip.addresses.read();
+    Tunnel { kind, id, source, destination }
 }

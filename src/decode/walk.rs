@@ -1,6 +1,7 @@
 //! The state of one frame's unwrapping: what has been passed on the way inwards.
 
-use std::net::IpAddr;
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::fragments::Fragment;
 use super::{DecodeError, Packet, Settings, Transport};
@@ -41,104 +42,163 @@ impl<'a> Span<'a> {
 
 /// The parts of an IP header that outlast it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ip {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
+pub(super) struct Ip<'a> {
+    pub(super) addresses: Addresses<'a>,
     /// The whole packet on the wire.
     pub(super) bytes: u32,
-    /// Extension headers may follow. The addresses do not tell: IPv4-mapped ones became IPv4.
-    pub(super) v6: bool,
+}
+
+/// Source and destination, where they stand in the header: copied once, into the packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Addresses<'a> {
+    V4(&'a [u8; 8]),
+    V6(&'a [u8; 32]),
+}
+
+impl Addresses<'_> {
+    /// Source and destination. IPv4-mapped addresses become IPv4 addresses, so that a host is one
+    /// host; on the wire they come from translators alone.
+    #[inline(always)]
+    pub(super) fn read(self) -> (IpAddr, IpAddr) {
+        match self {
+            Self::V4(&[a, b, c, d, e, f, g, h]) => {
+                (Ipv4Addr::new(a, b, c, d).into(), Ipv4Addr::new(e, f, g, h).into())
+            }
+            Self::V6(both) => {
+                let address = |half: Option<&[u8; 16]>| {
+                    Ipv6Addr::from(half.copied().unwrap_or_default()).to_canonical()
+                };
+                (address(both.first_chunk()), address(both.last_chunk()))
+            }
+        }
+    }
+}
+
+impl Ip<'_> {
+    /// Extension headers may follow.
+    pub(super) const fn is_v6(&self) -> bool {
+        matches!(self.addresses, Addresses::V6(_))
+    }
+}
+
+/// What has been passed on the way inwards.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    /// The first identifier met that is not 0: the outermost VLAN.
+    pub(super) vlan: u16,
+    /// Destination and source, where they stand in the frame: copied once, into the packet.
+    pub(super) macs: Option<&'a [u8; 12]>,
+    /// The innermost met.
+    pub(super) tunnel: Option<Tunnel>,
+    tunnels: u8,
+    headers_left: u8,
+}
+
+/// Where a walk ended with [`DecodeError::Fragment`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stopped<'a> {
+    pub(super) around: Around<'a>,
+    pub(super) fragment: Fragment<'a>,
 }
 
 /// Unwraps one frame, from the outside in. Each layer's method stands in that layer's file and ends
 /// by calling the next, so the packet is made once, where it ends.
-#[derive(Debug)]
+///
+/// A value that is passed on, not a place that is written to: on the straight way the compiler then
+/// keeps all of it in registers.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Walk<'a, 's> {
     pub(super) ports: &'s TunnelPorts,
-    /// The first identifier met that is not 0: the outermost VLAN.
-    pub(super) vlan: u16,
-    pub(super) macs: Option<([u8; 6], [u8; 6])>,
-    /// The innermost met.
-    pub(super) tunnel: Option<Tunnel>,
-    pub(super) tunnels: u8,
-    headers_left: u8,
-    /// What ended the walk with [`DecodeError::Fragment`].
-    pub(super) fragment: Option<Fragment<'a>>,
+    pub(super) around: Around<'a>,
+    stopped: &'s Cell<Option<Stopped<'a>>>,
 }
 
 impl<'a, 's> Walk<'a, 's> {
+    /// From the frame's first byte. Where a fragment ends it, `stopped` says which.
     #[inline(always)]
-    pub(super) const fn new(ports: &'s TunnelPorts) -> Self {
-        Self {
-            ports,
-            vlan: 0,
-            macs: None,
-            tunnel: None,
-            tunnels: 0,
-            headers_left: HEADERS_MAX,
-            fragment: None,
-        }
+    pub(super) const fn new(
+        ports: &'s TunnelPorts,
+        stopped: &'s Cell<Option<Stopped<'a>>>,
+    ) -> Self {
+        let around =
+            Around { vlan: 0, macs: None, tunnel: None, tunnels: 0, headers_left: HEADERS_MAX };
+        Self { ports, around, stopped }
+    }
+
+    /// From where another walk ended.
+    pub(super) const fn from(
+        around: Around<'a>,
+        ports: &'s TunnelPorts,
+        stopped: &'s Cell<Option<Stopped<'a>>>,
+    ) -> Self {
+        Self { ports, around, stopped }
+    }
+
+    /// Ends here, until the fragment's siblings come.
+    #[cold]
+    pub(super) fn stop_at(self, fragment: Fragment<'a>) -> DecodeError {
+        self.stopped.set(Some(Stopped { around: self.around, fragment }));
+        DecodeError::Fragment
     }
 
     /// Accounts for one more tag, label or header.
-    pub(super) const fn spend_header(&mut self) -> Result<(), DecodeError> {
-        match self.headers_left.checked_sub(1) {
-            Some(left) => {
-                self.headers_left = left;
-                Ok(())
-            }
-            None => Err(DecodeError::TooDeep),
-        }
+    pub(super) fn spend_header(&mut self) -> Result<(), DecodeError> {
+        let left = self.around.headers_left.checked_sub(1).ok_or(DecodeError::TooDeep)?;
+        self.around.headers_left = left;
+        Ok(())
     }
 
     /// Walks on inside `tunnel` as `read` says. `None` where that leads nowhere: then the carrier
     /// is the packet, and what looked like a tunnel is its payload.
     pub(super) fn enter(
-        &mut self,
+        mut self,
         tunnel: Tunnel,
-        read: impl FnOnce(&mut Self) -> Result<Packet<'a>, DecodeError>,
+        read: impl FnOnce(Self) -> Result<Packet<'a>, DecodeError>,
     ) -> Option<Result<Packet<'a>, DecodeError>> {
-        if self.tunnels >= TUNNELS_MAX {
+        if self.around.tunnels >= TUNNELS_MAX {
             return None;
         }
-        let mut inner = Self {
-            tunnel: Some(tunnel),
-            tunnels: self.tunnels + 1,
-            ports: self.ports,
-            vlan: self.vlan,
-            macs: self.macs,
-            headers_left: self.headers_left,
-            fragment: None,
-        };
-        match read(&mut inner) {
+        self.around.tunnel = Some(tunnel);
+        self.around.tunnels += 1;
+        match read(self) {
             Ok(packet) => Some(Ok(packet)),
-            Err(DecodeError::Fragment) => {
-                *self = inner;
-                Some(Err(DecodeError::Fragment))
-            }
+            Err(DecodeError::Fragment) => Some(Err(DecodeError::Fragment)),
             Err(_) => None,
         }
     }
 
+    /// Some tunnel has been entered.
     #[inline(always)]
-    pub(super) const fn packet(
+    pub(super) const fn in_tunnel(&self) -> bool {
+        self.around.tunnels > 0
+    }
+
+    #[inline(always)]
+    pub(super) fn packet(
         &self,
-        ip: Ip,
+        ip: Ip<'a>,
         protocol: IpProtocol,
         transport: Transport,
         payload: Span<'a>,
     ) -> Packet<'a> {
+        let (source, destination) = ip.addresses.read();
         Packet {
-            source: ip.source,
-            destination: ip.destination,
+            source,
+            destination,
             protocol,
             transport,
             ip_bytes: ip.bytes,
             payload: payload.bytes,
             payload_bytes: payload.wire,
-            vlan: self.vlan,
-            tunnel: self.tunnel,
-            macs: self.macs,
+            vlan: self.around.vlan,
+            // Most packets are in none: no copy of nothing.
+            tunnel: if self.in_tunnel() { self.around.tunnel } else { None },
+            macs: match self.around.macs {
+                Some(&[d1, d2, d3, d4, d5, d6, s1, s2, s3, s4, s5, s6]) => {
+                    Some(([s1, s2, s3, s4, s5, s6], [d1, d2, d3, d4, d5, d6]))
+                }
+                None => None,
+            },
         }
     }
 }
