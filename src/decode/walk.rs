@@ -193,12 +193,9 @@ impl<'a, 's> Walk<'a, 's> {
             vlan: self.around.vlan,
             // Most packets are in none: no copy of nothing.
             tunnel: if self.in_tunnel() { self.around.tunnel } else { None },
-            macs: match self.around.macs {
-                Some(&[d1, d2, d3, d4, d5, d6, s1, s2, s3, s4, s5, s6]) => {
-                    Some(([s1, s2, s3, s4, s5, s6], [d1, d2, d3, d4, d5, d6]))
-                }
-                None => None,
-            },
+            macs: self.around.macs.map(|&[d1, d2, d3, d4, d5, d6, s1, s2, s3, s4, s5, s6]| {
+                ([s1, s2, s3, s4, s5, s6], [d1, d2, d3, d4, d5, d6])
+            }),
         }
     }
 }
