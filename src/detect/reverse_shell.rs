@@ -1,7 +1,7 @@
 //! Reverse shells: a container runs a shell, and the other end of one of its flows drives it.
 //!
 //! Two things give it away. *Text*: commands come in, and what shells and their tools write goes
-//! out ([`text`], [`signs`]). *Rhythm*: the container opened the flow, yet the other side breaks
+//! out ([`text`], [`commands`], [`signs`]). *Rhythm*: the container opened the flow, yet the other side breaks
 //! every silence with something small, and the container answers at once with more ([`rhythm`]);
 //! that works through TLS, SSH, WebSockets and ciphers of their own. Bind shells are the same with
 //! the flow opened from outside, where rhythm proves little, for every server is driven so.
@@ -10,6 +10,9 @@
 //! quiet is forgotten first. Who fills it with conversations that pause hides an encrypted shell
 //! for as long; a plaintext one is seen again with its next command.
 
+mod commands;
+mod destination;
+mod explain;
 mod rhythm;
 mod rules;
 mod settings;
@@ -384,7 +387,7 @@ fn asks(bytes: &[u8]) -> bool {
             let line = bytes.get(..64).unwrap_or(bytes);
             let end = line.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
             let path = bytes.starts_with(b"./") || bytes.starts_with(b"/");
-            signs::of_command(line.get(..end.unwrap_or(line.len())).unwrap_or(line)).is_some()
+            commands::of_command(line.get(..end.unwrap_or(line.len())).unwrap_or(line)).is_some()
                 || end.is_some() && path
         }
     }

@@ -261,7 +261,8 @@ impl Rhythm {
         if small && quick && KEYSTROKE_GAP_NS.contains(&gap_ns) {
             self.echoes = self.echoes.saturating_add(1);
         }
-        if asked > settings.upload_bytes || gap_ns == 0 {
+        // What follows a silence is judged by who broke it.
+        if asked > settings.upload_bytes || gap_ns == 0 || gap_ns >= settings.silence_ns() {
             return;
         }
         self.quick.note(asked, gap_ns, answer, delay_ns);

@@ -24,6 +24,8 @@ pub struct Settings {
     /// Silences before rhythm alone is judged (count). In 674 public captures 4 found 12 malicious
     /// control channels and no benign flow.
     pub silences_min: u32,
+    /// The same where keystrokes are echoed, which hardly anything else does (count).
+    pub silences_typed_min: u32,
     /// Silences from which rhythm alone is of high severity (count).
     pub silences_high: u32,
     /// Share of the latest 32 silences that the peer must break (0 to 1). An SSH client has 0.2, a
@@ -78,6 +80,7 @@ impl Default for Settings {
             output_within_s: 10.0,
             silence_s: 0.5,
             silences_min: 4,
+            silences_typed_min: 3,
             silences_high: 10,
             driven_min: 0.8,
             driven_long_min: 0.75,

@@ -453,6 +453,7 @@ fn honest_conversations_stay_silent() {
     let mut client = Vec::new();
     let mut bot = Vec::new();
     let mut ansible = Vec::new();
+    let mut peers = Vec::new();
     let mut server = Vec::new();
     for index in 0..40_u64 {
         let (wait, size) = (PAUSES[(index % 8) as usize], OUTPUTS[(index % 8) as usize]);
@@ -467,7 +468,15 @@ fn honest_conversations_stay_silent() {
         chat.extend([c(wait, P, 40 + index as usize % 9), c(1_200, C, 45), c(3_000, C, 38)]);
         inserts.extend([c(60, P, 40), c(1, C, 4_000 + size)]);
         // Held request, then an answer to a person with varied text, and the next request.
-        bot.extend([c(wait, P, 191), c(12, C, 250 + size), c(110, P, 168), c(1, C, 146)]);
+        bot.extend([
+            c(wait, P, 191 + index as usize % 9),
+            c(12, C, 400 + 2 * size),
+            c(110, P, 168),
+            c(1, C, 146),
+        ]);
+        // Either side may ask.
+        peers.extend([c(wait, P, 20 + index as usize % 9), c(3, C, 60 + size)]);
+        peers.extend([c(wait / 2 + 600, C, 20 + index as usize % 9), c(40, P, 12)]);
         // The host works for seconds; the script has its next task ready.
         ansible.extend([
             c(wait / 2 + 600, P, 140 + size / 4),
@@ -490,8 +499,8 @@ fn honest_conversations_stay_silent() {
         t(40, P, "d"),
         t(90, C, "\r\n"),
         t(40, P, "\r\nuid=0(root) gid=0(root)\r\nrouter:/# "),
-        t(3_000, C, "ls\r\n"),
-        t(40, P, "ls\r\nbin\r\nid\r\nwhoami\r\nrouter:/# "),
+        t(3_000, C, "ls /bin\r\n"),
+        t(40, P, "ls /bin\r\nbash\r\ncp\r\nid\r\nls\r\nps\r\npwd\r\nwhoami\r\nrouter:/# "),
         t(3_000, C, "uname -a\r\n"),
         t(40, P, "uname -a\r\nLinux router 6.1.0 #1 SMP x86_64 GNU/Linux\r\nrouter:/# "),
     ];
@@ -575,6 +584,7 @@ fn honest_conversations_stay_silent() {
         ("a chat of two persons", Scene::new(Originator).tls(Some("chat.example")), chat.clone()),
         ("the same without a name", Scene::new(Originator).tls(None), chat),
         ("rows written to a database far away", Scene::new(Originator).tls(None), inserts),
+        ("two peers that ask each other", Scene::new(Originator), peers),
         ("a script of ten tasks over SSH", Scene::new(Originator).ssh(), ansible[..40].to_vec()),
         ("an SSH client", Scene::new(Originator).ssh(), client.clone()),
         ("a client of an unknown protocol", Scene::new(Originator), client),
@@ -610,6 +620,22 @@ fn a_shell_left_idle_is_found_when_it_is_used() {
     assert!(is_silent(&scene.findings));
     let findings = scene.play(&lines(&PAUSES, 24, &OUTPUTS)).end();
     assert!(!is_silent(&findings));
+}
+
+#[test]
+fn pings_between_commands_hide_nothing() {
+    let mut scene = Scene::new(Side::Originator).tls(None);
+    for (index, line) in lines(&[1_700; 8], 24, &OUTPUTS).chunks(2).enumerate() {
+        for _ in 0..12 {
+            scene.say(5_000, P, What::Cipher(24));
+            scene.say(1, C, What::Cipher(28));
+        }
+        scene.say(700 + 500 * (index as u64 % 7), P, line[0].2.clone());
+        scene.say(4, C, line[1].2.clone());
+    }
+    let findings = scene.end();
+    assert!(!is_silent(&findings), "{findings:?}");
+    assert_eq!(worst(&findings).unwrap().0, "shell.reverse.encrypted");
 }
 
 #[test]

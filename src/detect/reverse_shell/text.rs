@@ -2,7 +2,8 @@
 //! segments, and how much they look like a shell that the peer drives.
 
 use super::Settings;
-use super::signs::{self, Signs, Verb};
+use super::commands::{self, Verb};
+use super::signs::{self, Signs};
 use crate::time::Timestamp;
 
 /// Bytes of a line that are looked at; what follows up to its end is passed over.
@@ -275,7 +276,7 @@ impl Text {
         if hash == self.own.last {
             self.peer_echoes = self.peer_echoes.saturating_add(1);
         } else {
-            let verb = signs::of_command(line);
+            let verb = commands::of_command(line);
             self.lines = self.lines.saturating_add(1);
             self.commands = self.commands.saturating_add(u32::from(verb.is_some()));
             self.encoded = self.encoded.saturating_add(u32::from(is_encoded(line)));
