@@ -157,8 +157,13 @@ fn md5(text: &[u8]) -> Box<str> {
 
 /// Two hexadecimal digits for each byte.
 pub(super) fn push_hex(bytes: &[u8], text: &mut String) {
-    for byte in bytes {
-        text.extend([byte >> 4, byte & 0xf].map(|value| char::from(digit(value))));
+    for part in bytes.chunks(32) {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(part) {
+            *pair = [digit(byte >> 4), digit(byte & 0xf)];
+        }
+        let digits = digits.get(..2 * part.len()).unwrap_or_default();
+        text.push_str(std::str::from_utf8(digits).unwrap_or_default());
     }
 }
 
