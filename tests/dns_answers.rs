@@ -364,6 +364,14 @@ fn other_logs_hold() {
             1,
         ),
         ("a name over TCP", suricata("dns_dns-tcp-www-google-com_dns"), "www.google.com", 2),
+        ("a query alone", suricata("dns_dns-query_dns-detect-query-01_input"), "google.com", 1),
+        ("a query and its response", suricata("dns_dns-single-request_input"), "suricon.net", 2),
+        (
+            "answers by their name",
+            suricata("dns_dns-answer-name_dns-udp-request-with-answer"),
+            "answers: [DnsAnswer { name: \"oisf.net\"",
+            2, // this sender puts an answer into its query
+        ),
         ("multicast names", zeek("mdns"), "_ipps._tcp.local", 6),
     ] {
         let messages = messages_of(&folder.join("public/dns_parse").join(capture));

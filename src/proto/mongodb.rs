@@ -27,7 +27,7 @@ fn probe(probe: &Probe<'_>) -> Match {
         return Match::so_far(high.iter().all(|byte| *byte < 16));
     };
     if !(26..=MESSAGE_BYTES_MAX).contains(&length)
-        || bytes.get(8..12).is_some_and(|answers| answers != [0; 4])
+        || bytes.get(8..12).is_some_and(|answers| answers != [0; 4] && answers != [0xff; 4])
     {
         return Match::No;
     }
