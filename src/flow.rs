@@ -176,9 +176,25 @@ impl fmt::Debug for History {
     }
 }
 
-/// One conversation.
+/// One conversation. What each packet writes stands first and together: a flow that is not in the
+/// cache costs two or three lines, not six.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Flow {
+    /// Last packet.
+    pub last: Timestamp,
+    /// Per side, index by [`Side::index`].
+    pub sides: [SideCounters; 2],
+    /// Where it stands.
+    pub state: State,
+    /// How it ended.
+    pub ending: TcpEnding,
+    /// What happened, in order.
+    pub history: History,
+    /// Its beginning was not seen.
+    pub midstream: bool,
+    /// On which sides containers stand: numbers of the container table, index by [`Side::index`].
+    pub containers: [Option<u32>; 2],
     /// Unique in one run, from 1, in the order of opening.
     pub id: u64,
     /// Who opened it.
@@ -197,18 +213,6 @@ pub struct Flow {
     pub link: LinkId,
     /// First packet.
     pub opened: Timestamp,
-    /// Last packet.
-    pub last: Timestamp,
-    /// Where it stands.
-    pub state: State,
-    /// How it ended.
-    pub ending: TcpEnding,
-    /// Per side, index by [`Side::index`].
-    pub sides: [SideCounters; 2],
-    /// What happened, in order.
-    pub history: History,
-    /// Its beginning was not seen.
-    pub midstream: bool,
     /// Who opened it is a guess (from ports and addresses), not seen.
     pub direction_inferred: bool,
     /// The protocol by its first bytes.
@@ -219,8 +223,6 @@ pub struct Flow {
     pub facts: Option<Box<FlowFacts>>,
     /// Name of the responder: SNI or HTTP host, else a DNS answer that the originator got.
     pub name: Option<Name>,
-    /// On which sides containers stand: numbers of the container table, index by [`Side::index`].
-    pub containers: [Option<u32>; 2],
     /// Where the ends lie; index by [`Side::index`].
     pub zones: [Zone; 2],
 }

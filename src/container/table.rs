@@ -68,12 +68,12 @@ impl<D> Containers<D> {
         match point {
             VantagePoint::Veth(addresses) => {
                 self.rule = Rule::Veth;
-                self.add(at, addresses, Attribution::Veth, make());
+                self.add(at, addresses, Attribution::Veth, &make);
             }
             VantagePoint::Pair(one, other) => {
                 self.rule = Rule::Veth;
-                self.add(at, &[*one], Attribution::Veth, make());
-                self.add(at, &[*other], Attribution::Veth, make());
+                self.add(at, &[*one], Attribution::Veth, &make);
+                self.add(at, &[*other], Attribution::Veth, &make);
             }
             VantagePoint::Node { private } => self.rule = Rule::Originators { private: *private },
         }
@@ -90,11 +90,11 @@ impl<D> Containers<D> {
         if let Some(named) = self.settings.named.iter().find(|named| named.addresses.contains(&ip))
         {
             let addresses = named.addresses.clone();
-            return self.add(at, &addresses, Attribution::Configured, make());
+            return self.add(at, &addresses, Attribution::Configured, &make);
         }
         let inside = self.settings.pod_networks.iter().any(|network| network.contains(ip));
         if self.rule == Rule::PodNetworks && inside && !self.is_infrastructure(ip) {
-            return self.add(at, &[ip], Attribution::PodNetwork, make());
+            return self.add(at, &[ip], Attribution::PodNetwork, &make);
         }
         None
     }
@@ -110,7 +110,7 @@ impl<D> Containers<D> {
         if !fits || self.is_infrastructure(ip) {
             return None;
         }
-        self.add(at, &[ip], Attribution::Originator, make())
+        self.add(at, &[ip], Attribution::Originator, &make)
     }
 
     /// Notes the ends of a flow: many that leave out the veth's container show a node's capture.
@@ -185,7 +185,7 @@ impl<D> Containers<D> {
         at: Timestamp,
         addresses: &[IpAddr],
         attribution: Attribution,
-        beside: D,
+        make: impl FnOnce() -> D,
     ) -> Option<u32> {
         if self.entries.len() >= self.settings.containers_max {
             self.refused += 1;
@@ -224,7 +224,7 @@ impl<D> Containers<D> {
             names: Names::new(self.settings.names_max),
             destinations: Destinations::new(self.destinations_max),
         };
-        self.entries.push((container, beside));
+        self.entries.push((container, make()));
         Some(number)
     }
 }

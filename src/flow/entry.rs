@@ -8,13 +8,21 @@ use crate::decode::{Packet, Tcp, Transport};
 use crate::event::{IpProtocol, LinkId, Side, Zone};
 use crate::time::Timestamp;
 
-/// A flow with what is tracked about it; `S` is its protocol session.
+/// A flow with what is tracked about it; `S` is its protocol session. What each packet writes stands
+/// first, in cache lines of its own.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Entry<S> {
+    streams: [Stream; 2],
+    pub(super) originator_low: bool,
+    pub(super) has_waited: bool,
+    answered: bool,
+    /// The handshake, or the first answer, was announced.
+    pub established: bool,
+    initial_sequence: u32,
+    fins: [bool; 2],
     /// The flow as others see it.
     pub flow: Flow,
-    /// Its protocol session.
-    pub session: S,
     /// Who speaks.
     pub turns: Turns,
     /// Payload since the last volume event, per side (bytes).
@@ -23,14 +31,8 @@ pub struct Entry<S> {
     pub volume_at: Timestamp,
     /// When the last record was.
     pub reported_at: Timestamp,
-    /// The handshake, or the first answer, was announced.
-    pub established: bool,
-    pub(super) originator_low: bool,
-    pub(super) has_waited: bool,
-    answered: bool,
-    initial_sequence: u32,
-    fins: [bool; 2],
-    streams: [Stream; 2],
+    /// Its protocol session.
+    pub session: S,
 }
 
 /// What of a packet's payload is new, and where it stands in the stream.
