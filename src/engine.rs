@@ -294,7 +294,7 @@ impl Line {
     /// A flow has left the table: what was pending in it, its end, its record.
     fn close(&mut self, ended: Ended<Session>, output: &mut dyn Output) {
         let Ended { at, end, mut entry } = ended;
-        let entry = &mut *entry;
+        let entry = &mut entry;
         let mut work = Work {
             at,
             settings: &self.flow_settings,
