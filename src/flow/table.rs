@@ -63,7 +63,6 @@ pub struct Ended<S> {
 struct Slot<S> {
     key: FlowKey,
     hash: u64,
-    entry: Option<Entry<S>>,
     /// Neighbours in the wheel's bucket; `next` is the next free slot where this one is free.
     previous: u32,
     next: u32,
@@ -73,6 +72,7 @@ struct Slot<S> {
     queue_previous: u32,
     queue_next: u32,
     queued_at: Timestamp,
+    entry: Option<Entry<S>>,
 }
 
 #[derive(Clone, Copy, Debug)]
