@@ -337,7 +337,7 @@ fn reads_named_pipes() {
     let pipe = desk.0.path().join("pipe");
     let made = Command::new("mkfifo").arg(&pipe).status();
     if !made.is_ok_and(|status| status.success()) {
-        println!("skipped: no mkfifo");
+        support::skipped("no mkfifo");
         return;
     }
     let bytes = pcap(&datagrams(START, 1_000_000, 0, 300));
