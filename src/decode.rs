@@ -83,6 +83,8 @@ pub struct Packet<'a> {
     /// IP packet on the wire, header included, in bytes. Where the header's length is zero (GRO
     /// above 64 KiB), from the frame's length.
     pub ip_bytes: u32,
+    /// Time to live (IPv4) or hop limit (IPv6): each router on the way took one (hops).
+    pub hop_limit: u8,
     /// Captured payload above the transport header; ends at the IP length (Ethernet padding is no
     /// part of it).
     pub payload: &'a [u8],

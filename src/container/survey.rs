@@ -5,8 +5,11 @@
 //!
 //! 1. Addresses and pod networks from flags or the configuration are containers, and nothing else is.
 //! 2. An address in (nearly) all packets is the container of a veth; so is the address of the other
-//!    IP version with the same link address. Of two such addresses the private one; where both are
-//!    private or both are not, both.
+//!    IP version with the same link address. Where one peer has all the traffic, two addresses are in
+//!    all packets. The container is then, in this order: the private one; the one whose packets no
+//!    router has passed on, where the other's were (hop limit); the one that is neither a gateway's
+//!    nor a service's. Who opened the flows tells nothing: probes, scrapes and logins come from
+//!    outside. Where none of it tells, both are containers.
 //! 3. Else the capture is of a node: a private address that opens flows and is answered is a
 //!    container. Without any private address, each address that opens flows is.
 
@@ -20,6 +23,9 @@ use crate::event::Zone;
 const STRANGERS_MAX: f64 = 0.02;
 /// Addresses counted during the survey.
 const ADDRESSES_MAX: usize = 4_096;
+/// Hop limits with which systems send. A packet leaves the container with one of these, and every
+/// router takes one off: also the node, where it forwards to a pod's veth.
+const INITIAL_HOP_LIMITS: [u8; 3] = [64, 128, 255];
 
 /// What the first packets show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +52,9 @@ pub struct Survey {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     packets: u64,
+    /// Sent by it, and of these passed on by a router (packets).
+    sent: u64,
+    forwarded: u64,
     order: u32,
     /// Link address behind which it stands, while there is but one.
     mac: Option<[u8; 6]>,
@@ -69,9 +78,9 @@ impl Survey {
         }
         self.packets[usize::from(packet.source.is_ipv6())] += 1;
         let macs = packet.macs.filter(|_| packet.tunnel.is_none());
-        for (ip, mac) in [
-            (packet.source, macs.map(|(source, _)| source)),
-            (packet.destination, macs.map(|(_, destination)| destination)),
+        for (ip, mac, sends) in [
+            (packet.source, macs.map(|(source, _)| source), true),
+            (packet.destination, macs.map(|(_, destination)| destination), false),
         ] {
             if !counts(ip) {
                 continue;
@@ -80,11 +89,15 @@ impl Survey {
             self.order += 1;
             let seen = self.addresses.get_or_insert_with(ip, || Seen {
                 packets: 0,
+                sent: 0,
+                forwarded: 0,
                 order,
                 mac,
                 mac_varies: false,
             });
             seen.packets += 1;
+            seen.sent += u64::from(sends);
+            seen.forwarded += u64::from(sends && !INITIAL_HOP_LIMITS.contains(&packet.hop_limit));
             seen.mac_varies |= seen.mac != mac;
         }
     }
@@ -118,7 +131,7 @@ impl Survey {
         let private = |found: &[(IpAddr, Seen)]| -> Vec<(IpAddr, Seen)> {
             let (inside, outside): (Vec<_>, Vec<_>) =
                 found.iter().partition(|(ip, _)| Zone::of(*ip) == Zone::Cluster);
-            if inside.is_empty() { outside } else { inside }
+            one_of_two(if inside.is_empty() { outside } else { inside })
         };
         let (mut v4, mut v6) = (private(v4), private(v6));
         // The other IP version tells which of two is the container, by its link address.
@@ -147,6 +160,31 @@ impl Survey {
     }
 }
 
+/// Of two addresses that are in all packets, the container's, where something tells.
+fn one_of_two(two: Vec<(IpAddr, Seen)>) -> Vec<(IpAddr, Seen)> {
+    let [(one, a), (other, b)] = two[..] else { return two };
+    let routed = |seen: Seen| seen.forwarded * 2 > seen.sent;
+    match (routed(a), routed(b)) {
+        (false, true) => return vec![(one, a)],
+        (true, false) => return vec![(other, b)],
+        _ => {}
+    }
+    match (is_infrastructure(one), is_infrastructure(other)) {
+        (false, true) => vec![(one, a)],
+        (true, false) => vec![(other, b)],
+        _ => two,
+    }
+}
+
+/// By custom no container's: the first address of a network is its gateway's (a /24's, and a /64's),
+/// and 10.96.0.0/12 is where Kubernetes has services by default (kubeadm).
+fn is_infrastructure(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.octets()[3] == 1 || matches!(ip.octets(), [10, 96..=111, ..]),
+        IpAddr::V6(ip) => ip.segments()[4..] == [0, 0, 0, 1],
+    }
+}
+
 impl Default for Survey {
     fn default() -> Self {
         Self::new()
@@ -171,6 +209,7 @@ mod tests {
                 protocol: IpProtocol::UDP,
                 transport: Transport::Other,
                 ip_bytes: 0,
+                hop_limit: 64,
                 payload: &[],
                 payload_bytes: 0,
                 vlan: 0,
@@ -183,6 +222,42 @@ mod tests {
 
     fn veth(ips: &[&str]) -> VantagePoint {
         VantagePoint::Veth(ips.iter().map(|ip| ip.parse().unwrap()).collect())
+    }
+
+    /// One peer opens all: each of the two is in every packet.
+    #[test]
+    fn tells_the_container_from_its_only_peer() {
+        for (case, own, peer, hop_limit, found) in [
+            ("a scraper in another network", "10.244.1.7", "10.250.0.10", 63, true),
+            ("a scraper with a smaller address", "10.244.7.9", "10.0.2.2", 61, true),
+            ("the node probes", "10.244.7.9", "10.244.7.1", 64, true),
+            ("the API server's service", "10.244.7.9", "10.96.0.1", 64, true),
+            ("over IPv6", "fd00:244::9", "fd00:250::9", 62, true),
+            ("a neighbour on a bridge", "172.31.9.17", "172.31.9.4", 64, false),
+        ] {
+            let [own, peer]: [IpAddr; 2] = [own, peer].map(|ip| ip.parse().unwrap());
+            let mut survey = Survey::new();
+            for (source, destination, hop_limit) in [(peer, own, hop_limit), (own, peer, 64)] {
+                survey.count(&Packet {
+                    source,
+                    destination,
+                    protocol: IpProtocol::UDP,
+                    transport: Transport::Other,
+                    ip_bytes: 0,
+                    hop_limit,
+                    payload: &[],
+                    payload_bytes: 0,
+                    vlan: 0,
+                    tunnel: None,
+                    macs: None,
+                });
+            }
+            let expected = match found {
+                true => VantagePoint::Veth(vec![own]),
+                false => VantagePoint::Pair(own.min(peer), own.max(peer)),
+            };
+            assert_eq!(survey.decide(), expected, "{case}");
+        }
     }
 
     #[test]
@@ -198,8 +273,8 @@ mod tests {
             ),
             (
                 "nothing tells",
-                &[("10.0.0.2", "10.0.0.1")],
-                VantagePoint::Pair("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()),
+                &[("10.0.0.3", "10.0.0.2")],
+                VantagePoint::Pair("10.0.0.2".parse().unwrap(), "10.0.0.3".parse().unwrap()),
             ),
             (
                 "several pods",

@@ -30,7 +30,7 @@ impl<'a> Walk<'a, '_> {
         let payload = span.end_at(bytes).skip(length).ok_or(DecodeError::NoIp)?;
         let addresses = header.slice().get(12..).and_then(<[u8]>::first_chunk);
         let addresses = addresses.ok_or(DecodeError::NoIp)?;
-        let ip = Ip { addresses: Addresses::V4(addresses), bytes };
+        let ip = Ip { addresses: Addresses::V4(addresses), bytes, hop_limit: header.ttl() };
         if header.is_fragmenting_payload() {
             return Err(self.stop_at(Fragment {
                 ip,
@@ -61,7 +61,7 @@ impl<'a> Walk<'a, '_> {
         }
         let payload = span.end_at(bytes).skip(length).ok_or(DecodeError::NoIp)?;
         let addresses = header.slice().last_chunk().ok_or(DecodeError::NoIp)?;
-        let ip = Ip { addresses: Addresses::V6(addresses), bytes };
+        let ip = Ip { addresses: Addresses::V6(addresses), bytes, hop_limit: header.hop_limit() };
         self.upper(ip, header.next_header(), payload)
     }
 

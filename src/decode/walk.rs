@@ -46,6 +46,8 @@ pub(super) struct Ip<'a> {
     pub(super) addresses: Addresses<'a>,
     /// The whole packet on the wire.
     pub(super) bytes: u32,
+    /// Time to live, or hop limit.
+    pub(super) hop_limit: u8,
 }
 
 /// Source and destination, where they stand in the header: copied once, into the packet.
@@ -188,6 +190,7 @@ impl<'a, 's> Walk<'a, 's> {
             protocol,
             transport,
             ip_bytes: ip.bytes,
+            hop_limit: ip.hop_limit,
             payload: payload.bytes,
             payload_bytes: payload.wire,
             vlan: self.around.vlan,

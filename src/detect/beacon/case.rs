@@ -93,6 +93,7 @@ impl Case {
             Kind::OwnBursts | Kind::PeerBursts => Finding::on_flow(self.rule, seen),
             _ => Finding::on_peer(self.rule, flow.responder, flow.protocol),
         };
+        finding.peer_name = standing::name_of(flow).map(Into::into);
         finding.title = title(self.kind, &evidence.destination, rhythm.period_median_s);
         self.fill(&mut finding, severity, series, standing, &score);
         Some((finding.explained(&evidence), rhythm.period_median_s))
@@ -180,6 +181,7 @@ impl Case {
         let resolver = seen.flow.responder;
         let mut finding = Finding::on_peer(self.rule, resolver, seen.flow.protocol);
         self.fill(&mut finding, severity, series, standing, &score);
+        finding.peer_name = Some(domain.into());
         finding.title = title(self.kind, domain, rhythm.period_median_s);
         Some((finding.explained(&evidence), rhythm.period_median_s))
     }

@@ -351,6 +351,8 @@ fn a_finding_says_what_it_saw() {
     let finding = stage.findings().last().unwrap();
     assert_eq!(finding.title, "Beacon: {container} calls cdn-assets.example.net:443 every 10 s");
     assert!(finding.why.contains("connections to cdn-assets.example.net:443"), "{}", finding.why);
+    let name = finding.peer_name.as_deref();
+    assert_eq!(name, Some("cdn-assets.example.net"), "allow-lists match it");
     let number = |key: &str| finding.evidence.get(key).and_then(serde_json::Value::as_f64);
     assert_eq!(number("period_median_s"), Some(10.0));
     assert_eq!(number("request_bytes_median"), Some(700.0));
