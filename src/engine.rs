@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::container::Container;
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
-use crate::event::{DnsMessage, Event, Fact, LinkId, Side};
+use crate::event::{DnsMessage, Event, Fact, LinkId, Side, Turn};
 use crate::flow::entry::{Entry, Segment};
 use crate::flow::table::{Ended, FlowTable};
 use crate::proto::{Scratch, Session, Sink, Verdict};
@@ -308,7 +308,8 @@ impl Line {
         }
         work.read(entry, Side::Originator, |session, sink| session.close(sink));
         if let Some(turn) = entry.turns.close() {
-            work.deliver(entry, &Event::Turn(turn));
+            let totals = entry.flow.sides.map(|side| side.payload_bytes);
+            work.deliver(entry, &Event::Turn { turn, totals });
         }
         work.volume(entry);
         work.deliver(entry, &Event::FlowClosed(end));
@@ -398,9 +399,11 @@ impl Work<'_> {
         if !self.is_of_interest(&entry.flow) {
             return;
         }
-        let (ended, turn_head) = entry.turns.speak(self.at, from, u64::from(segment.new_bytes));
+        let (ended, place) = entry.turns.speak(self.at, from, u64::from(segment.new_bytes));
         if let Some(turn) = ended {
-            self.deliver(entry, &Event::Turn(turn));
+            let mut totals = entry.flow.sides.map(|side| side.payload_bytes);
+            totals[from.index()] = offset;
+            self.deliver(entry, &Event::Turn { turn, totals });
         }
         let content_bytes = self.settings.content_bytes;
         if entry.session.wants(offset, content_bytes) {
@@ -421,12 +424,15 @@ impl Work<'_> {
                 verdict
             });
         }
-        if !bytes.is_empty() && (turn_head || offset < u64::from(content_bytes)) {
-            let wire_bytes = segment.new_bytes;
+        let head = place.map_or(0, |place| Turn::HEAD_BYTES.saturating_sub(place));
+        let wanted = u64::from(content_bytes).saturating_sub(offset).max(head);
+        if !bytes.is_empty() && wanted > 0 {
             let event = if stream {
-                Event::Data { from, offset, bytes, turn_head }
+                let end = usize::try_from(wanted).map_or(bytes.len(), |most| bytes.len().min(most));
+                let bytes = bytes.get(..end).unwrap_or(bytes);
+                Event::Data { from, offset, bytes, turn_head: place == Some(0) }
             } else {
-                Event::Datagram { from, bytes, wire_bytes }
+                Event::Datagram { from, bytes, wire_bytes: segment.new_bytes }
             };
             self.deliver(entry, &event);
         }

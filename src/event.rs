@@ -315,8 +315,9 @@ pub struct Turn {
     pub from: Side,
     /// Payload in bytes.
     pub bytes: u64,
-    /// Segments or datagrams with payload.
-    pub segments: u32,
+    /// Packets with payload. Of datagrams this says how many messages there were; how a TCP stream
+    /// was cut into segments says nothing, and nobody may judge by it.
+    pub packets: u32,
     /// First payload.
     pub started: Timestamp,
     /// Last payload.
@@ -335,6 +336,9 @@ impl Turn {
     pub const SILENCE_NS: u64 = 500_000_000;
     /// After this many turns only those that break a silence are reported one by one.
     pub const REPORTED_MAX: u32 = 64;
+    /// Content of each reported turn that is delivered, wherever in the stream it stands (bytes): a
+    /// screen's worth of lines.
+    pub const HEAD_BYTES: u64 = 1_024;
 }
 
 /// Why a flow ended.
@@ -361,7 +365,8 @@ pub enum Event<'a> {
     /// TCP: the three-way handshake completed. UDP: the first reply. Mid-stream: both sides spoke.
     FlowEstablished,
     /// Stream payload in order: the first [`crate::flow::Settings::content_bytes`] of each
-    /// direction, and the head of each turn that breaks a silence, however late.
+    /// direction, and the first [`Turn::HEAD_BYTES`] of each turn that is reported, however late.
+    /// Both limits are places in the stream, whatever its segments are.
     Data {
         /// Who sent it.
         from: Side,
@@ -369,7 +374,7 @@ pub enum Event<'a> {
         offset: u64,
         /// The payload; at most one segment.
         bytes: &'a [u8],
-        /// The first bytes of a turn.
+        /// The first bytes of a turn that is reported.
         turn_head: bool,
     },
     /// A datagram's payload as sent (UDP), within the same limits as [`Event::Data`].
@@ -393,7 +398,12 @@ pub enum Event<'a> {
         bytes: &'a [u8],
     },
     /// One side finished speaking.
-    Turn(Turn),
+    Turn {
+        /// What it said, and when.
+        turn: Turn,
+        /// Payload of each side up to the turn's end (bytes); index by [`Side::index`].
+        totals: [u64; 2],
+    },
     /// The flow moved this much since the last such event: every 64 KiB, every 10 s with traffic,
     /// and at its end.
     Volume {

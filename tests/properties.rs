@@ -1,14 +1,13 @@
 //! What must hold however a capture is made: the same records again, from more ticks, from more
-//! files, from other segments, and within every bound.
+//! files, and within every bound.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{OwnedFrame, run};
+use common::{OwnedFrame, own_captures, run};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use vethwatch::capture::{self, Next, Opening, Source};
@@ -19,26 +18,6 @@ use vethwatch::event::LinkId;
 use vethwatch::output::{Events, Look, Options, Sink, eve};
 use vethwatch::record::{Output, Record, RecordKind};
 use vethwatch::time::Timestamp;
-
-/// The project's own captures, in the order of their names.
-fn own_captures() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps");
-    let mut found = Vec::new();
-    let mut folders = vec![folder];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "pcap") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    assert!(found.len() >= 40, "only {} captures", found.len());
-    found
-}
 
 /// A few of them, of each kind, for what takes long.
 fn some_captures() -> impl Iterator<Item = (PathBuf, Vec<OwnedFrame>)> {
@@ -259,137 +238,15 @@ fn a_capture_split_into_files_gives_the_same_bytes() {
     }
 }
 
-/// What is found, apart from counts of segments.
-#[derive(Default)]
-struct Findings(BTreeSet<String>);
+/// Takes findings and nothing else.
+struct Findings;
 
 impl Output for Findings {
     fn wants(&self, kind: RecordKind) -> bool {
         kind == RecordKind::Alert
     }
 
-    fn record(&mut self, record: &Record<'_>) {
-        let Record::Alert(alert) = record else { return };
-        let finding = &alert.finding;
-        self.0.insert(format!(
-            "{} {:?} {} {} {:?} {}",
-            alert.at, alert.state, finding.rule.id, finding.peer, finding.severity, finding.title
-        ));
-    }
-}
-
-fn findings(frames: &[OwnedFrame]) -> BTreeSet<String> {
-    let mut engine = Engine::new(&Config::default()).unwrap();
-    let mut output = Findings::default();
-    for frame in frames {
-        engine.handle(frame.as_input(), &mut output);
-    }
-    engine.finish(&mut output);
-    output.0
-}
-
-/// The frame as several, its TCP payload cut at `cuts` (0 to 1 of its length); as it is where it holds no more than one byte
-/// of it, or was cut by the snap length.
-fn cut_segment(frame: &OwnedFrame, cuts: &[f64]) -> Vec<OwnedFrame> {
-    let plain = vec![frame.clone()];
-    let (ip, bytes) = (14, &frame.bytes);
-    if bytes.len() < ip + 40 || bytes.len() != frame.wire_bytes as usize {
-        return plain;
-    }
-    let (v6, header) = match ([bytes[12], bytes[13]], bytes[ip] >> 4) {
-        ([0x08, 0x00], 4) if bytes[ip + 9] == 6 => (false, usize::from(bytes[ip] & 15) * 4),
-        ([0x86, 0xdd], 6) if bytes[ip + 6] == 6 => (true, 40),
-        _ => return plain,
-    };
-    let tcp = ip + header;
-    let start = tcp + usize::from(bytes[tcp + 12] >> 4) * 4;
-    let word = |at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
-    let end = ip + if v6 { 40 + word(ip + 4) } else { word(ip + 2) };
-    if end > bytes.len() || end <= start + 1 || bytes[tcp + 13] & SYN != 0 {
-        return plain;
-    }
-    let mut places: Vec<usize> = cuts
-        .iter()
-        .map(|cut| (start + 1 + (cut * (end - start - 1) as f64) as usize).min(end - 1))
-        .collect();
-    places.extend([start, end]);
-    places.sort_unstable();
-    places.dedup();
-    let seq = u32::from_be_bytes(bytes[tcp + 4..tcp + 8].try_into().unwrap());
-    places
-        .windows(2)
-        .map(|place| {
-            let mut part = bytes[..start].to_vec();
-            part.extend(&bytes[place[0]..place[1]]);
-            let offset = (place[0] - start) as u32;
-            part[tcp + 4..tcp + 8].copy_from_slice(&seq.wrapping_add(offset).to_be_bytes());
-            if place[1] < end {
-                part[tcp + 13] &= !(FIN | 0x08);
-            }
-            let length = (part.len() - ip - if v6 { 40 } else { 0 }) as u16;
-            let at = ip + if v6 { 4 } else { 2 };
-            part[at..at + 2].copy_from_slice(&length.to_be_bytes());
-            OwnedFrame { wire_bytes: part.len() as u32, bytes: part, ..frame.clone() }
-        })
-        .collect()
-}
-
-/// Captures that the detectors find something in, and some that they do not.
-fn captures_to_cut() -> Vec<(PathBuf, Vec<OwnedFrame>)> {
-    let mut captures = Vec::new();
-    for path in own_captures() {
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        // Known defect, left out until it is mended: an encrypted shell is judged by its turns, whose
-        // TLS records cut into other segments can hide it.
-        if ["tls", "ssl", "ws", "ssh", "ncat", "websocket"].iter().any(|word| name.contains(word)) {
-            continue;
-        }
-        if name.starts_with("shell-") || name.starts_with("beacon-") {
-            let frames = common::frames(&path).unwrap();
-            captures.push((path, frames));
-        }
-    }
-    assert!(captures.len() >= 5);
-    captures
-}
-
-#[test]
-fn other_segments_change_no_finding() {
-    let many = (0..40).map(|part| f64::from(part) / 40.0).collect();
-    let cuts = [vec![0.0], vec![], vec![0.5], vec![1.0], many];
-    let mut found = 0;
-    for (path, frames) in captures_to_cut() {
-        let plain = subjects(&findings(&frames));
-        found += plain.len();
-        for shift in 0..3 {
-            let cut: Vec<OwnedFrame> = frames
-                .iter()
-                .enumerate()
-                .flat_map(|(number, frame)| {
-                    cut_segment(frame, &cuts[(number + shift) % cuts.len()])
-                })
-                .collect();
-            assert!(cut.len() > frames.len(), "{}: nothing was cut", path.display());
-            assert_eq!(plain, subjects(&findings(&cut)), "{}", path.display());
-        }
-    }
-    assert!(found > 0, "nothing is found in any of them");
-}
-
-/// Which family of rules found what, without the moment and the step of severity at which it was
-/// reported: a line that ends in a later segment is read a little later. Known defect: an encrypted
-/// shell may be told as `shell.reverse.tasking` under other segments, so families are compared.
-fn subjects<'a>(
-    findings: impl IntoIterator<Item = &'a String>,
-) -> std::collections::BTreeSet<String> {
-    findings
-        .into_iter()
-        .filter_map(|line| {
-            let mut words = line.split(' ').skip(2);
-            let family = words.next()?.split('.').next()?;
-            Some(format!("{family} {}", words.next()?))
-        })
-        .collect()
+    fn record(&mut self, _record: &Record<'_>) {}
 }
 
 /// A configuration in which every bound is tiny.
@@ -466,7 +323,7 @@ proptest! {
                 wire_bytes: bytes.len() as u32,
                 bytes,
             };
-            engine.handle(Input::Frame { link: LinkId(0), frame }, &mut Findings::default());
+            engine.handle(Input::Frame { link: LinkId(0), frame }, &mut Findings);
             let stats = engine.stats();
             prop_assert!(stats.flows_open <= config.flow.flows_max as u64, "{stats:?}");
             prop_assert!(stats.containers <= config.containers.containers_max as u64, "{stats:?}");
@@ -475,7 +332,7 @@ proptest! {
         prop_assert!(stats.flows_evicted > 0, "no flow had to make room: {stats:?}");
         prop_assert!(stats.containers_refused > 0, "no container was refused: {stats:?}");
         prop_assert!(stats.destinations_evicted > 0, "no destination was forgotten: {stats:?}");
-        engine.finish(&mut Findings::default());
+        engine.finish(&mut Findings);
         prop_assert_eq!(engine.stats().flows_open, 0);
     }
 }

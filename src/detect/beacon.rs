@@ -108,7 +108,7 @@ impl Detector for Beacon {
             return;
         }
         match event {
-            Event::Turn(turn) => match seen.flow.protocol {
+            Event::Turn { turn, .. } => match seen.flow.protocol {
                 IpProtocol::TCP => self.stream_turn(seen, turn, verdicts),
                 IpProtocol::UDP => self.datagram_turn(seen, turn, verdicts),
                 _ => {}
@@ -371,7 +371,7 @@ fn key_of(flow: &Flow) -> u64 {
 
 /// A datagram of NTP's own length to NTP's port (RFC 5905, section 7.3).
 const fn is_clock(flow: &Flow, turn: &Turn) -> bool {
-    flow.responder.port == 123 && turn.bytes == 48 * turn.segments as u64
+    flow.responder.port == 123 && turn.bytes == 48 * turn.packets as u64
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 mod commands;
 mod destination;
 mod explain;
+mod heads;
 mod rhythm;
 mod rules;
 mod settings;
@@ -26,6 +27,7 @@ use crate::detect::{Describe, Detector, Rule, Seen, Severity, Verdict};
 use crate::event::{Event, Fact, IpProtocol, Manner, Side, Turn};
 use crate::time::Timestamp;
 
+use heads::{Head, Heads, Opening};
 use rhythm::{Framing, Rhythm};
 use text::Text;
 use verdict::Case;
@@ -67,6 +69,7 @@ struct Open {
 pub struct ReverseShell {
     settings: Settings,
     watched: BoundedMap<u64, Watch>,
+    heads: Heads,
     open: BoundedMap<(u64, &'static str), Open>,
     served: Served,
 }
@@ -143,7 +146,7 @@ impl Channel {
 impl Detector for ReverseShell {
     fn observe(&mut self, seen: &Seen<'_>, event: &Event<'_>, verdicts: &mut Vec<Verdict>) {
         match event {
-            Event::Turn(turn) => self.turn(seen, turn, verdicts),
+            Event::Turn { turn, totals } => self.turn(seen, turn, *totals, verdicts),
             Event::Data { from, offset, bytes, turn_head } => {
                 self.data(seen, (*from, Some(*offset), *turn_head), bytes, verdicts);
             }
@@ -185,7 +188,18 @@ impl Detector for ReverseShell {
 }
 
 impl ReverseShell {
-    fn turn(&mut self, seen: &Seen<'_>, turn: &Turn, verdicts: &mut Vec<Verdict>) {
+    fn turn(
+        &mut self,
+        seen: &Seen<'_>,
+        turn: &Turn,
+        totals: [u64; 2],
+        verdicts: &mut Vec<Verdict>,
+    ) {
+        if !self.heads.is_empty()
+            && let Some(head) = self.heads.take(seen.flow.id)
+        {
+            self.end_head(seen, &head, totals, verdicts);
+        }
         if turn.number < FIRST_TURN && self.watched.is_empty() || !is_stream(seen) {
             return;
         }
@@ -197,14 +211,15 @@ impl ReverseShell {
             if !begins || !self.is_candidate(seen, channel) {
                 return;
             }
-            let watch = self.begin(seen, channel == Channel::Raw);
+            let own_total = totals[seen.side.index()];
+            let watch = self.begin(seen, seen.at, own_total, channel == Channel::Raw);
             self.watched.insert(seen.flow.id, watch);
         }
         let Some(watch) = self.watched.get_mut(&seen.flow.id) else { return };
         if channel == Channel::Tls && !is_established(seen) {
             return;
         }
-        let totals = seen.sent_received();
+        let totals = (totals[seen.side.index()], totals[seen.side.other().index()]);
         watch.rhythm.turn(turn, seen.side, totals, channel.framing(), &self.settings);
         if let (true, Some(text)) = (turn.from == seen.side, &mut watch.text) {
             text.see_prompt();
@@ -230,16 +245,17 @@ impl ReverseShell {
         channel != Channel::Ssh && !web
     }
 
-    fn begin(&self, seen: &Seen<'_>, readable: bool) -> Watch {
+    fn begin(&self, seen: &Seen<'_>, since: Timestamp, own_total: u64, readable: bool) -> Watch {
         Watch {
-            rhythm: Rhythm::new(seen.flow.payload_bytes(seen.side)),
+            rhythm: Rhythm::new(own_total),
             text: readable.then(|| Box::new(Text::new())),
             served: self.served.count(seen.flow.endpoint(seen.side).port),
-            since: seen.at,
+            since,
             reported: None,
         }
     }
 
+    /// Takes content: a piece of the stream at `offset`, or a datagram.
     fn data(
         &mut self,
         seen: &Seen<'_>,
@@ -247,43 +263,112 @@ impl ReverseShell {
         bytes: &[u8],
         verdicts: &mut Vec<Verdict>,
     ) {
-        let own = from == seen.side;
-        let begins = head && may_be_text(bytes) && if own { greets(bytes) } else { asks(bytes) };
-        if !begins && self.watched.is_empty() {
+        let begins = head && heads::may_open(from == seen.side, bytes);
+        if !begins && self.watched.is_empty() && self.heads.is_empty() {
             return;
         }
+        let id = seen.flow.id;
+        if self.watched.contains(&id) {
+            self.hear(seen, (from, offset), bytes, verdicts);
+            return;
+        }
+        let mut head = match (begins, head) {
+            (true, _) => Head::new(id, from, seen.at, offset),
+            (false, true) => return,
+            (false, false) if self.heads.contains(id) => match self.heads.take(id) {
+                Some(head) => head,
+                None => return,
+            },
+            (false, false) => return,
+        };
+        if !may_be_read(Channel::of(seen), from == seen.side) {
+            return;
+        }
+        let rest = head.push(bytes);
+        match head.opening(from == seen.side, !rest.is_empty(), offset.is_none()) {
+            Opening::Pass => {}
+            Opening::Wait => self.heads.put(head),
+            Opening::Read => {
+                let own_total = seen.flow.payload_bytes(seen.side);
+                self.begin_reading(seen, &head, own_total, verdicts);
+                let follows = head.offset.map(|offset| offset + head.text().len() as u64);
+                if !rest.is_empty() {
+                    self.hear(seen, (from, follows), rest, verdicts);
+                }
+            }
+        }
+    }
+
+    /// A turn that waited is over: what it began with may be worth reading.
+    fn end_head(
+        &mut self,
+        seen: &Seen<'_>,
+        head: &Head,
+        totals: [u64; 2],
+        verdicts: &mut Vec<Verdict>,
+    ) {
+        let own = head.from == seen.side;
+        if may_be_read(Channel::of(seen), own)
+            && head.opening(own, false, true) == Opening::Read
+            && !self.watched.contains(&seen.flow.id)
+        {
+            self.begin_reading(seen, head, totals[seen.side.index()], verdicts);
+        }
+    }
+
+    /// Watches a flow from the beginning of this turn on. The container has sent `own_total` bytes.
+    fn begin_reading(
+        &mut self,
+        seen: &Seen<'_>,
+        head: &Head,
+        own_total: u64,
+        verdicts: &mut Vec<Verdict>,
+    ) {
+        let own = head.from == seen.side;
+        let own_total = head.offset.filter(|_| own).unwrap_or(own_total);
+        let watch = self.begin(seen, head.at, own_total, true);
+        self.watched.insert(seen.flow.id, watch);
+        self.hear(seen, (head.from, head.offset), head.text(), verdicts);
+    }
+
+    /// Reads content of a watched flow, and judges at each place in it that taught something.
+    fn hear(
+        &mut self,
+        seen: &Seen<'_>,
+        (from, mut offset): (Side, Option<u64>),
+        mut bytes: &[u8],
+        verdicts: &mut Vec<Verdict>,
+    ) {
         let channel = Channel::of(seen);
-        if matches!(channel, Channel::Tls | Channel::Ssh) {
+        if !may_be_read(channel, false) {
             return;
         }
-        if !self.watched.contains(&seen.flow.id) {
-            if !begins || own && channel == Channel::Known {
+        let datagram = offset.is_none();
+        while !bytes.is_empty() {
+            let Some(watch) = self.watched.get_mut(&seen.flow.id) else { return };
+            let Some(text) = &mut watch.text else { return };
+            let (taken, learnt) = if from == seen.side {
+                text.hear_own(seen.at, offset, bytes, &self.settings)
+            } else {
+                text.hear_peer(seen.at, offset, bytes)
+            };
+            bytes = bytes.get(taken..).unwrap_or_default();
+            offset = offset.map(|offset| offset + taken as u64);
+            // A datagram ends where it ends; in a stream, only what is said ends anything.
+            let learnt = learnt || datagram && bytes.is_empty() && text.take_news();
+            if text.is_binary() {
+                watch.text = None;
                 return;
             }
-            let watch = self.begin(seen, true);
-            self.watched.insert(seen.flow.id, watch);
-        }
-        let Some(watch) = self.watched.get_mut(&seen.flow.id) else { return };
-        let Some(text) = &mut watch.text else { return };
-        let mut room = [0; FRAME];
-        let (bytes, offset) = match channel {
-            Channel::Upgraded => (unframed(bytes, &mut room).unwrap_or(bytes), None),
-            _ => (bytes, offset),
-        };
-        let learnt = if own {
-            text.hear_own(seen.at, offset, bytes, &self.settings)
-        } else {
-            text.hear_peer(seen.at, offset, bytes)
-        };
-        if text.is_binary() {
-            watch.text = None;
-        } else if learnt {
-            self.judge(seen, channel, verdicts);
+            if learnt {
+                self.judge(seen, channel, verdicts);
+            }
         }
     }
 
     /// The flow is TLS from here on: what looked like text before (STARTTLS) is over.
     fn encrypted(&mut self, seen: &Seen<'_>) {
+        self.heads.take(seen.flow.id);
         if let Some(watch) = self.watched.get_mut(&seen.flow.id) {
             watch.text = None;
         }
@@ -320,6 +405,7 @@ impl ReverseShell {
     }
 
     fn closed(&mut self, seen: &Seen<'_>, verdicts: &mut Vec<Verdict>) {
+        self.heads.take(seen.flow.id);
         if self.watched.is_empty() || !self.watched.contains(&seen.flow.id) {
             return;
         }
@@ -347,6 +433,7 @@ impl Describe for ReverseShell {
         Self {
             settings: settings.clone(),
             watched: BoundedMap::new(settings.watched_max),
+            heads: Heads::new(),
             open: BoundedMap::new(OPEN_MAX),
             served: Served([(0, 0); 64]),
         }
@@ -365,6 +452,17 @@ const fn is_stream(seen: &Seen<'_>) -> bool {
     seen.flow.protocol.0 == IpProtocol::TCP.0
 }
 
+/// What is said on such a channel can be read as text. What begins as a known protocol may be a
+/// disguise, but only the peer shows it.
+const fn may_be_read(channel: Channel, own: bool) -> bool {
+    match channel {
+        Channel::Raw => true,
+        Channel::Known => !own,
+        // Ciphers, and masked frames: judged by rhythm.
+        Channel::Tls | Channel::Ssh | Channel::Upgraded => false,
+    }
+}
+
 /// The handshake is over, or was not seen at all.
 fn is_established(seen: &Seen<'_>) -> bool {
     seen.flow
@@ -372,74 +470,6 @@ fn is_established(seen: &Seen<'_>) -> bool {
         .as_deref()
         .and_then(|facts| facts.tls.as_deref())
         .is_none_or(|tls| tls.established)
-}
-
-fn may_be_text(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(|first| matches!(first, 0x1b | b'\r' | b'\n' | 0x20..=0x7e))
-}
-
-/// The peer's turn may begin with a command, or with its first keys. Cheap: most flows stop here.
-fn asks(bytes: &[u8]) -> bool {
-    match bytes {
-        [first, ..] if first.is_ascii_uppercase() || first.is_ascii_digit() => false,
-        [_] | [_, _] | [_, _, _] => true,
-        _ => {
-            let line = bytes.get(..64).unwrap_or(bytes);
-            let end = line.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-            let path = bytes.starts_with(b"./") || bytes.starts_with(b"/");
-            commands::of_command(line.get(..end.unwrap_or(line.len())).unwrap_or(line)).is_some()
-                || end.is_some() && path
-        }
-    }
-}
-
-/// The container's turn may begin with what a shell says of its own accord.
-fn greets(bytes: &[u8]) -> bool {
-    const HEADS: [&[u8]; 8] = [
-        b"\x1b[?2004h",
-        b"\x1b]0;",
-        b"bash: ",
-        b"/bin/",
-        b"sh: ",
-        b"Microsoft Windows [",
-        b"BusyBox v",
-        b"Windows Power",
-    ];
-    HEADS.iter().any(|head| bytes.starts_with(head))
-        || bytes.len() <= 256
-            && !signs::of_prompt(bytes.rsplit(|byte| *byte == b'\n').next().unwrap_or(bytes))
-                .is_empty()
-}
-
-/// Longest WebSocket payload that is looked at (bytes).
-const FRAME: usize = 512;
-
-/// The payload of the WebSocket frame at the start of `bytes` (RFC 6455, section 5.2), unmasked.
-fn unframed<'a>(bytes: &'a [u8], room: &'a mut [u8; FRAME]) -> Option<&'a [u8]> {
-    let [head, second, rest @ ..] = bytes else { return None };
-    if !matches!(head & 0x0f, 0..=2) || head & 0x70 != 0 {
-        return Some(&[]);
-    }
-    let (length, rest) = match second & 0x7f {
-        126 => {
-            let [high, low, rest @ ..] = rest else { return None };
-            (usize::from(u16::from_be_bytes([*high, *low])), rest)
-        }
-        127 => return None,
-        length => (usize::from(length), rest),
-    };
-    if second & 0x80 == 0 {
-        return Some(rest.get(..length).unwrap_or(rest));
-    }
-    let [a, b, c, d, rest @ ..] = rest else { return None };
-    let mut written = 0;
-    for ((slot, byte), key) in
-        room.iter_mut().zip(rest.iter().take(length)).zip([a, b, c, d].into_iter().cycle())
-    {
-        *slot = byte ^ key;
-        written += 1;
-    }
-    room.get(..written)
 }
 
 #[cfg(test)]

@@ -24,41 +24,44 @@ impl Turns {
     }
 
     /// Takes new payload. Returns the turn that it ended, if that one is to be reported, and
-    /// whether it begins a turn that will be.
-    pub fn speak(&mut self, at: Timestamp, from: Side, bytes: u64) -> (Option<Turn>, bool) {
+    /// where in its own turn it stands, if that one will be (bytes from the turn's first).
+    pub fn speak(&mut self, at: Timestamp, from: Side, bytes: u64) -> (Option<Turn>, Option<u64>) {
         let Some(turn) = &mut self.current else {
             self.current = Some(Turn {
                 from,
                 bytes,
-                segments: 1,
+                packets: 1,
                 started: at,
                 ended: at,
                 silence_ns: None,
                 before: None,
                 number: 0,
             });
-            return (None, true);
+            return (None, Some(0));
         };
         let silence_ns = at.nanos().saturating_sub(turn.ended.nanos());
         if turn.from == from && silence_ns < Turn::SILENCE_NS {
+            let before = turn.bytes;
             turn.bytes += bytes;
-            turn.segments = turn.segments.saturating_add(1);
+            turn.packets = turn.packets.saturating_add(1);
             turn.ended = at;
-            return (None, false);
+            // Far into a turn it matters to nobody whether it will be reported.
+            let told = before < Turn::HEAD_BYTES && (self.reported || matters(turn));
+            return (None, told.then_some(before));
         }
         let ended = *turn;
         *turn = Turn {
             from,
             bytes,
-            segments: 1,
+            packets: 1,
             started: at,
             ended: at,
             silence_ns: Some(silence_ns),
             before: Some(ended.from),
             number: ended.number.saturating_add(1),
         };
-        let head = matters(turn) || matters(&ended);
-        (self.report(ended), head)
+        let told = matters(turn) || matters(&ended);
+        (self.report(ended), told.then_some(0))
     }
 
     /// The flow is over: the last turn.
@@ -112,12 +115,12 @@ mod tests {
     #[test]
     fn a_turn_ends_when_the_other_side_answers_or_after_a_silence() {
         let mut turns = Turns::new();
-        assert_eq!(turns.speak(at(0), Side::Responder, 3), (None, true));
-        assert_eq!(turns.speak(at(100), Side::Responder, 4), (None, false));
+        assert_eq!(turns.speak(at(0), Side::Responder, 3), (None, Some(0)));
+        assert_eq!(turns.speak(at(100), Side::Responder, 4), (None, Some(3)));
         let (question, head) = turns.speak(at(120), Side::Originator, 900);
         let question = question.unwrap();
-        assert!(head);
-        assert_eq!((question.bytes, question.segments, question.silence_ns), (7, 2, None));
+        assert_eq!(head, Some(0));
+        assert_eq!((question.bytes, question.packets, question.silence_ns), (7, 2, None));
         let (answer, _) = turns.speak(at(5_120), Side::Originator, 1);
         assert_eq!(answer.unwrap().silence_ns, Some(20_000_000));
         let last = turns.close().unwrap();

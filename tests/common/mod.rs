@@ -1,6 +1,7 @@
 //! What several tests need: captures into the engine, records out as text.
 #![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub)]
 
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,26 @@ pub fn frames(path: &Path) -> Option<Vec<OwnedFrame>> {
         });
     }
     Some(frames)
+}
+
+/// The project's own captures, in the order of their names.
+pub fn own_captures() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps");
+    let mut found = Vec::new();
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "pcap") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() >= 40, "only {} captures", found.len());
+    found
 }
 
 /// Where the labelled captures are, or `None` with a word about it.

@@ -158,14 +158,14 @@ impl Stage {
         let turn = Turn {
             from,
             bytes,
-            segments: 1,
+            packets: 1,
             started: self.at,
             ended: self.at,
             silence_ns: silence_s.map(|s| (s * 1e9) as u64),
             before: None,
             number,
         };
-        self.see(flow, &Event::Turn(turn));
+        self.see(flow, &Event::Turn { turn, totals: [0; 2] });
     }
 
     /// One request over a connection of its own.

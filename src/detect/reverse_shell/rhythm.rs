@@ -52,7 +52,8 @@ struct Open {
 /// How a channel wraps what is typed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Framing {
-    /// What a record adds to a segment's plaintext (bytes).
+    /// What a record adds to its plaintext (bytes). A turn has at least one; how many is not told
+    /// by its segments.
     pub(super) overhead_bytes: u64,
     /// A keystroke with its wrapping, less the overhead, is at most this big (bytes).
     pub(super) keystroke_bytes: u64,
@@ -170,8 +171,8 @@ impl Rhythm {
         }
     }
 
-    /// Takes a finished turn. `totals` are the payload bytes of the container and of the peer at
-    /// this moment.
+    /// Takes a finished turn. `totals` are the payload bytes of the container and of the peer up to
+    /// its end.
     pub(super) fn turn(
         &mut self,
         turn: &Turn,
@@ -180,10 +181,7 @@ impl Rhythm {
         framing: Framing,
         settings: &Settings,
     ) {
-        let net = turn
-            .bytes
-            .saturating_sub(framing.overhead_bytes.saturating_mul(u64::from(turn.segments)))
-            .max(1);
+        let net = turn.bytes.saturating_sub(framing.overhead_bytes).max(1);
         if turn.from == own {
             self.own_turn(turn, net, totals, framing, settings);
         } else {

@@ -31,6 +31,9 @@ struct Line {
     /// Bytes taken, and those of them that are no text (count).
     taken: u32,
     odd: u32,
+    /// More than a quarter of at least 64 bytes is no text: three quarters of 7-bit characters are
+    /// what Zhang & Paxson's detector of interactive traffic asks for (USENIX Security 2000).
+    binary: bool,
     /// Hash of the last whole line.
     last: u32,
 }
@@ -53,6 +56,7 @@ impl Line {
             next: 0,
             taken: 0,
             odd: 0,
+            binary: false,
             last: 0,
         }
     }
@@ -80,6 +84,10 @@ impl Line {
     fn feed(&mut self, byte: u8) -> Fed {
         const PASTE: &[u8] = b"?2004h";
         self.taken = self.taken.saturating_add(1);
+        // Looked at every 64 bytes, wherever segments end.
+        if self.taken.is_multiple_of(64) {
+            self.binary |= self.odd * 4 > self.taken;
+        }
         match self.escape {
             Escape::None => {}
             Escape::Started => {
@@ -128,12 +136,6 @@ impl Line {
             self.length += 1;
         }
     }
-
-    /// More than a quarter of at least 64 bytes is no text: three quarters of 7-bit characters are
-    /// what Zhang & Paxson's detector of interactive traffic asks for (USENIX Security 2000).
-    const fn is_binary(&self) -> bool {
-        self.taken >= 64 && self.odd * 4 > self.taken
-    }
 }
 
 /// A text conversation, from the container's side.
@@ -162,6 +164,8 @@ pub(super) struct Text {
     prompts: u16,
     login: bool,
     root: bool,
+    /// Something was learnt since it was last judged.
+    news: bool,
 }
 
 /// How much a conversation looks like a shell.
@@ -203,50 +207,68 @@ impl Text {
             prompts: 0,
             login: false,
             root: false,
+            news: false,
         }
     }
 
-    /// Takes bytes of the peer at a position of its stream (`None`: right after the last).
-    /// Returns whether anything was learnt.
-    pub(super) fn hear_peer(&mut self, at: Timestamp, offset: Option<u64>, bytes: &[u8]) -> bool {
-        let mut learnt = self.see_prompt();
+    /// Takes bytes of the peer at a position of its stream (`None`: right after the last), up to
+    /// the first place that teaches something. Returns how many, and whether there was such a place.
+    pub(super) fn hear_peer(
+        &mut self,
+        at: Timestamp,
+        offset: Option<u64>,
+        bytes: &[u8],
+    ) -> (usize, bool) {
+        if self.see_prompt() | self.take_news() {
+            return (0, true);
+        }
         self.peer.place(offset, bytes.len());
         for byte in bytes {
             match self.peer.feed(*byte) {
                 Fed::Nothing => {}
                 Fed::PasteMode => self.peer_signs.add(Signs::PASTE_MODE),
-                Fed::Ended => {
-                    self.end_peer_line(at);
-                    learnt = true;
-                }
+                // A command teaches something once it is answered.
+                Fed::Ended => self.end_peer_line(at),
             }
         }
-        learnt
+        (bytes.len(), false)
     }
 
-    /// The same for bytes of the container.
+    /// The same for bytes of the container. What a command's answer is shows at the end of a line.
     pub(super) fn hear_own(
         &mut self,
         at: Timestamp,
         offset: Option<u64>,
         bytes: &[u8],
         settings: &Settings,
-    ) -> bool {
-        self.own.place(offset, bytes.len());
-        let mut learnt = self.take_answer(at, settings);
+    ) -> (usize, bool) {
+        self.news |= self.take_answer(at, settings);
         let prompt = signs::of_prompt(self.peer.text());
         self.peer_signs.add(prompt);
-        for byte in bytes {
-            match self.own.feed(*byte) {
-                Fed::Nothing => {}
+        for (index, byte) in bytes.iter().enumerate() {
+            self.own.place(offset.map(|offset| offset + index as u64), 1);
+            let told = match self.own.feed(*byte) {
+                Fed::Nothing => false,
                 Fed::PasteMode => {
-                    learnt |= !self.own_signs.has(Signs::PASTE_MODE);
+                    self.news |= !self.own_signs.has(Signs::PASTE_MODE);
                     self.own_signs.add(Signs::PASTE_MODE);
+                    true
                 }
-                Fed::Ended => learnt |= self.end_own_line(),
+                Fed::Ended => {
+                    self.news |= self.end_own_line();
+                    true
+                }
+            };
+            if told && self.take_news() {
+                return (index + 1, true);
             }
         }
-        learnt
+        (bytes.len(), false)
+    }
+
+    /// Whether something was learnt that was not yet judged.
+    pub(super) const fn take_news(&mut self) -> bool {
+        std::mem::replace(&mut self.news, false)
     }
 
     /// The container fell silent or the peer speaks: its unfinished line may be a prompt.
@@ -325,7 +347,7 @@ impl Text {
 
     /// Neither side speaks text.
     pub(super) const fn is_binary(&self) -> bool {
-        self.own.is_binary() || self.peer.is_binary()
+        self.own.binary || self.peer.binary
     }
 
     /// Readable, and long enough to say so: what is no shell by its words then hardly is one.
