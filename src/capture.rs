@@ -15,6 +15,7 @@ mod input;
 mod libpcap;
 mod merge;
 mod pcapng;
+mod wide_buffer;
 
 pub use damage::{Damage, DamageKind};
 pub use format::Compression;

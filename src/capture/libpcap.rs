@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use pcap::{Capture, Linktype, Offline, Precision};
 
 use super::damage::{Damage, DamageKind, Origin};
+use super::wide_buffer::Buffered;
 use super::{Interface, Next, Source};
 use crate::decode::{Frame, LinkType};
 use crate::event::LinkId;
@@ -22,7 +23,7 @@ const CUT_OFF: &str = "truncated dump file";
 
 /// Reads a pcap file, in either byte order and with micro- or nanoseconds.
 pub struct PcapReader {
-    capture: Capture<Offline>,
+    capture: Buffered,
     interface: Interface,
     phase: Phase,
     frames: u64,
@@ -72,8 +73,8 @@ impl PcapReader {
         origin: Origin,
     ) -> Result<Self, OpenError> {
         match path.to_str() {
-            Some(_) => Self::new(path, snaplen, origin),
-            None => Self::new(&descriptor(file), snaplen, origin),
+            Some(_) => Self::new(path, Buffered::widen, snaplen, origin),
+            None => Self::new(&descriptor(file), Buffered::widen, snaplen, origin),
         }
     }
 
@@ -83,10 +84,15 @@ impl PcapReader {
         snaplen: u32,
         origin: Origin,
     ) -> Result<Self, OpenError> {
-        Self::new(&descriptor(pipe), snaplen, origin)
+        Self::new(&descriptor(pipe), Buffered::plain, snaplen, origin)
     }
 
-    fn new(path: &Path, snaplen: u32, origin: Origin) -> Result<Self, OpenError> {
+    fn new(
+        path: &Path,
+        buffered: fn(Capture<Offline>) -> Buffered,
+        snaplen: u32,
+        origin: Origin,
+    ) -> Result<Self, OpenError> {
         let capture = Capture::from_file_with_precision(path, Precision::Nano)
             .map_err(|error| OpenError::Refused(words(&error)))?;
         let number = capture.get_datalink().0;
@@ -95,7 +101,7 @@ impl PcapReader {
             .and_then(LinkType::from_number)
             .ok_or_else(|| OpenError::LinkType(link_type_name(number)))?;
         Ok(Self {
-            capture,
+            capture: buffered(capture),
             interface: Interface { name: None, link_type, snaplen },
             phase: Phase::Opened,
             frames: 0,
@@ -116,7 +122,7 @@ impl Source for PcapReader {
             }
             Phase::Ended => return Next::End,
         }
-        match self.capture.next_packet() {
+        match self.capture.get().next_packet() {
             Ok(packet) => {
                 self.frames += 1;
                 self.read_bytes += RECORD_HEADER_BYTES + packet.data.len() as u64;
