@@ -189,21 +189,6 @@ fn join(frames: &[OwnedFrame]) -> Vec<OwnedFrame> {
     out
 }
 
-/// Known defect, of the recognition of protocols and not of the detectors: these cuts hide from it
-/// what a flow is, and findings that hang on that change their severity or are added below `medium`.
-const KNOWN: &[(&str, &str)] = &[
-    ("kubectl-exec", SMALL),
-    ("prometheus-scrape", SMALL),
-    ("prometheus-scrape", HUNDRED),
-    ("beacon-https-j0", FIRST),
-    ("beacon-https-j20", FIRST),
-    ("exfil-drip", FIRST),
-];
-
-const SMALL: &str = "small pieces";
-const HUNDRED: &str = "pieces of 100 bytes";
-const FIRST: &str = "the first byte alone";
-
 #[test]
 fn other_segments_change_no_finding() {
     let mut found = 0;
@@ -218,16 +203,16 @@ fn other_segments_change_no_finding() {
         // Byte by byte where that stays quick.
         let few = if bytes < 60_000 { 1 } else { 23 };
         for (case, other) in [
-            (SMALL, cut(&frames, &[few])),
-            (HUNDRED, cut(&frames, &[100])),
+            ("small pieces", cut(&frames, &[few])),
+            ("pieces of 100 bytes", cut(&frames, &[100])),
             ("pieces of 536 bytes", cut(&joined, &[536])),
             ("pieces of 1,400 bytes", cut(&joined, &[1_400])),
             ("pieces of many sizes", cut(&joined, &[1, 700, 3, 2_000, 17, 64, 5, 9_000])),
-            (FIRST, cut(&frames, &[1, LARGEST])),
+            ("the first byte alone", cut(&frames, &[1, LARGEST])),
             ("joined", joined),
         ] {
             let other = findings(&other);
-            if plain != other && !KNOWN.contains(&(name.as_str(), case)) {
+            if plain != other {
                 wrong.push(format!("{name}, {case}: {:#?} became {:#?}", plain.0, other.0));
             }
         }

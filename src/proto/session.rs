@@ -200,8 +200,8 @@ impl Session {
             Stage::Done | Stage::Watching => {}
             Stage::Fresh => self.open(at, bytes, sink),
             Stage::Probing(held) => {
-                held.take(at.from, bytes, sink.settings.probe_bytes);
-                self.probe_held(at, sink);
+                let rest = held.take(at.from, bytes, sink.settings.probe_bytes);
+                self.probe_held(at, rest, sink);
             }
             Stage::Datagrams(_) => {}
             Stage::Parsing(parser) => {
@@ -330,13 +330,13 @@ impl Session {
         true
     }
 
-    /// More bytes came while probing.
-    fn probe_held(&mut self, at: At, sink: &mut Sink<'_>) {
+    /// More bytes came while probing; `rest` of them, not held, follows what is.
+    fn probe_held(&mut self, at: At, rest: &[u8], sink: &mut Sink<'_>) {
         let Stage::Probing(held) = &self.stage else { return };
         match search(&self.probe(held.sides(), held.first, at), 0) {
             Found::Row(registration, _) => {
                 let Stage::Probing(held) = std::mem::take(&mut self.stage) else { return };
-                self.replay(registration, *held, at, sink);
+                self.replay(registration, *held, (at, rest), sink);
             }
             Found::Undecided { awaits } if !held.full(sink.settings.probe_bytes, awaits) => {}
             Found::Undecided { .. } | Found::Nothing => {
@@ -348,15 +348,18 @@ impl Session {
         }
     }
 
-    /// A protocol was recognised by bytes of both sides: passes them on, the opening first.
+    /// A protocol was recognised: passes on what was held of both sides, the opening first. The
+    /// rest of the bytes that decided it follows those of their side.
     fn replay(
         &mut self,
         registration: &'static Registration,
         held: Held,
-        at: At,
+        (at, rest): (At, &[u8]),
         sink: &mut Sink<'_>,
     ) {
-        let Held { first, bytes, dropped } = held;
+        let Held { first, bytes, mut dropped } = held;
+        let last = at.from;
+        dropped[last.index()] -= rest.len() as u64;
         for from in [first, first.other()] {
             let at = At { from, ..at };
             let (bytes, dropped) = (&bytes[from.index()], dropped[from.index()]);
@@ -373,6 +376,9 @@ impl Session {
             {
                 let appetite = parser.gap(from, dropped, sink);
                 self.act(appetite, at, &[], sink);
+            }
+            if from == last && !rest.is_empty() {
+                self.feed(at, rest, sink);
             }
         }
     }
@@ -441,13 +447,17 @@ impl fmt::Debug for Session {
 }
 
 impl Held {
-    fn take(&mut self, from: Side, bytes: &[u8], bytes_max: usize) {
+    /// Holds what there is room for. Returns the bytes behind, if those before them are all held.
+    fn take<'a>(&mut self, from: Side, bytes: &'a [u8], bytes_max: usize) -> &'a [u8] {
         let held = &mut self.bytes[from.index()];
         let room = bytes_max.saturating_sub(held.len()).min(bytes.len());
         // After the first byte that did not fit, none does: what is held has no holes.
-        let room = if self.dropped[from.index()] > 0 { 0 } else { room };
-        held.extend_from_slice(&bytes[..room]);
-        self.dropped[from.index()] += (bytes.len() - room) as u64;
+        let complete = self.dropped[from.index()] == 0;
+        let room = if complete { room } else { 0 };
+        let (kept, rest) = bytes.split_at(room);
+        held.extend_from_slice(kept);
+        self.dropped[from.index()] += rest.len() as u64;
+        if complete { rest } else { &[] }
     }
 
     fn sides(&self) -> [&[u8]; 2] {

@@ -56,6 +56,17 @@ pub(crate) fn byte_by_byte<'a>(said: &[Said<'a>]) -> Vec<Said<'a>> {
     said.iter().flat_map(|(from, bytes)| bytes.chunks(1).map(|byte| (*from, byte))).collect()
 }
 
+/// The same flow, with the first byte of each thing said in a segment of its own.
+pub(crate) fn first_byte_alone<'a>(said: &[Said<'a>]) -> Vec<Said<'a>> {
+    said.iter()
+        .flat_map(|(from, bytes)| {
+            let (first, rest) = bytes.split_at(1.min(bytes.len()));
+            [(*from, first), (*from, rest)]
+        })
+        .filter(|(_, bytes)| !bytes.is_empty())
+        .collect()
+}
+
 /// A TLS record.
 pub(crate) fn record(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind, 3, 3][..], &(body.len() as u16).to_be_bytes(), body].concat()

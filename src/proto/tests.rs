@@ -1,7 +1,7 @@
 //! What flows are, by what they say: each protocol, shells that are none, and shells that pretend.
 
 use super::Session;
-use super::testing::{C, S, Said, byte_by_byte, learn};
+use super::testing::{C, S, Said, byte_by_byte, first_byte_alone, learn};
 
 #[test]
 fn a_session_is_small() {
@@ -15,6 +15,8 @@ fn check(port: u16, rows: &[(&str, &str, &[Said<'_>])]) {
         assert_eq!(learnt.app, *expected, "{case}: {:?}", learnt.facts);
         let in_bytes = learn(true, port, &byte_by_byte(said));
         assert_eq!(in_bytes, learnt, "{case}, byte by byte");
+        let split = learn(true, port, &first_byte_alone(said));
+        assert_eq!(split, learnt, "{case}, the first byte alone");
     }
 }
 
@@ -36,6 +38,10 @@ fn http_is_followed() {
             (C, b"GET / HTTP/1.1\r\nHost: a.example:80\r\n\r\n"),
             (S, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
             (C, b"GET /b HTTP/1.1\r\n\r\n"),
+        ]),
+        ("a request longer than what is probed", "http", &[
+            (C, format!("GET /{} HTTP/1.1\r\nHost: a.example\r\n\r\n", "a".repeat(600)).as_bytes()),
+            (S, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
         ]),
         ("chunks both ways, then another request", "http", &[
             (C, b"POST /u HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
