@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use crate::time::Timestamp;
 
 /// An interface of the capture: a veth in live capture, a capture file's interface in replay.
@@ -199,19 +201,20 @@ pub struct Certificate {
     pub fingerprint: Box<str>,
 }
 
-/// An HTTP/1 request line and the headers that say who asks whom.
+/// An HTTP/1 request line and the headers that say who asks whom. Most of its texts are short: kept
+/// in place, they cost no memory of their own.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct HttpFacts {
     /// `GET`, `POST`, …
-    pub method: Box<str>,
+    pub method: CompactString,
     /// Request target, at most 256 bytes.
-    pub path: Box<str>,
+    pub path: CompactString,
     /// `Host` header without port, lower case.
-    pub host: Option<Box<str>>,
+    pub host: Option<CompactString>,
     /// `User-Agent` header, at most 256 bytes.
-    pub user_agent: Option<Box<str>>,
+    pub user_agent: Option<CompactString>,
     /// `Upgrade` header, lower case: `websocket`, `spdy/3.1`.
-    pub upgrade: Option<Box<str>>,
+    pub upgrade: Option<CompactString>,
     /// Status code of the response; 0 before it was seen.
     pub status: u16,
 }

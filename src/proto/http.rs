@@ -5,6 +5,8 @@
 //! An upgrade to WebSocket makes the flow that; any other upgrade, and a proxy's CONNECT, let what
 //! follows be probed afresh.
 
+use compact_str::CompactString;
+
 use super::text::{Line, Lines, contains_ignore_case, text};
 use super::{Appetite, Match, Parser, Probe, Registration, Sink, websocket};
 use crate::event::{Fact, HttpFacts, Manner, Protocol, Side};
@@ -337,7 +339,7 @@ impl Http {
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             head.websocket |= value.eq_ignore_ascii_case(b"websocket");
             if first {
-                self.facts.upgrade = Some(text(value, FACT_BYTES_MAX).to_ascii_lowercase().into());
+                self.facts.upgrade = Some(lower(value));
             }
         } else if first && name.eq_ignore_ascii_case(b"host") && self.facts.host.is_none() {
             self.facts.host = host(value);
@@ -399,13 +401,19 @@ impl Http {
     }
 }
 
+fn lower(value: &[u8]) -> CompactString {
+    let mut lower: CompactString = text(value, FACT_BYTES_MAX);
+    lower.make_ascii_lowercase();
+    lower
+}
+
 /// Host without port, lower case.
-fn host(value: &[u8]) -> Option<Box<str>> {
+fn host(value: &[u8]) -> Option<CompactString> {
     let name = match value {
         [b'[', ..] => value.split(|byte| *byte == b']').next()?.get(1..)?,
         _ => value.split(|byte| *byte == b':').next()?,
     };
-    (!name.is_empty()).then(|| text(name, FACT_BYTES_MAX).to_ascii_lowercase().into())
+    (!name.is_empty()).then(|| lower(name))
 }
 
 /// Length of a chunk: hexadecimal, with extensions behind a semicolon.

@@ -61,12 +61,12 @@ fn trim(line: &[u8]) -> &[u8] {
 }
 
 /// At most `bytes_max` bytes as text; what is no graphic ASCII and no space as `?`.
-pub(crate) fn text(bytes: &[u8], bytes_max: usize) -> Box<str> {
+pub(crate) fn text<T: FromIterator<char>>(bytes: &[u8], bytes_max: usize) -> T {
     let printable = |byte: &u8| match byte {
         b' '..0x7f => char::from(*byte),
         _ => '?',
     };
-    bytes.iter().take(bytes_max).map(printable).collect::<String>().into()
+    bytes.iter().take(bytes_max).map(printable).collect()
 }
 
 /// Whether ASCII text holds a word, which is in lower case.
