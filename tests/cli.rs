@@ -157,6 +157,23 @@ fn says_what_is_wrong_with_arguments_and_configuration() {
 }
 
 #[test]
+fn fails_on_findings_from_the_given_severity_up() {
+    let desk = Desk::new();
+    let pcaps = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps");
+    let shell = format!("{pcaps}/reverse-shell.pcap");
+    desk.write("harmless.pcap", &pcap(&datagrams(START, 1_000_000, 0, 3)));
+    for (severity, capture, code) in [
+        ("high", shell.as_str(), 1),
+        ("medium", &shell, 1),
+        ("critical", &shell, 0),
+        ("info", "harmless.pcap", 0),
+    ] {
+        let output = desk.run(&["replay", "--fail-on", severity, "--events", "alert", capture]);
+        assert_eq!(output.status.code(), Some(code), "{severity} {capture}: {}", told(&output));
+    }
+}
+
+#[test]
 fn helps() {
     let desk = Desk::new();
     for command in ["", "replay", "config", "ads"] {

@@ -17,6 +17,12 @@ pub(super) fn write(
     alerted: bool,
     containers: &[Option<&Container>; 2],
 ) {
+    if let Some((kind, code)) = flow.icmp {
+        key!(buffer, "icmp_type");
+        json::number(buffer, u64::from(kind));
+        key!(buffer, "icmp_code");
+        json::number(buffer, u64::from(code));
+    }
     if let Some(name) = flow.app_name() {
         key!(buffer, "app_proto");
         json::name(buffer, name);
