@@ -131,7 +131,9 @@ impl Survey {
         let private = |found: &[(IpAddr, Seen)]| -> Vec<(IpAddr, Seen)> {
             let (inside, outside): (Vec<_>, Vec<_>) =
                 found.iter().partition(|(ip, _)| Zone::of(*ip) == Zone::Cluster);
-            one_of_two(if inside.is_empty() { outside } else { inside })
+            // Between two public ones hop limits tell nothing: such a capture is as likely taken at
+            // the far end.
+            if inside.is_empty() { outside } else { one_of_two(inside) }
         };
         let (mut v4, mut v6) = (private(v4), private(v6));
         // The other IP version tells which of two is the container, by its link address.
