@@ -100,6 +100,33 @@ pub struct Alerts {
     allow: AllowList,
     emitted: u64,
     silenced: u64,
+    capture: CaptureState,
+}
+
+/// What a capture says of itself: part of every alert, since a finding is worth what was seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CaptureState {
+    /// Smallest snap length of its interfaces (bytes); 0 where none is known.
+    pub snaplen: u32,
+    /// Frames that passed its interfaces, with those lost (count).
+    pub passed_frames: u64,
+    /// Frames that kernel or interface dropped (count).
+    pub dropped_frames: u64,
+}
+
+impl CaptureState {
+    /// An interface more, with its snap length (bytes; 0 for none).
+    pub const fn add_interface(&mut self, snaplen: u32) {
+        if snaplen > 0 && (self.snaplen == 0 || snaplen < self.snaplen) {
+            self.snaplen = snaplen;
+        }
+    }
+
+    /// Share of frames that were lost (0 to 1).
+    pub fn drop_ratio(&self) -> f64 {
+        let (passed, dropped) = (self.passed_frames, self.dropped_frames);
+        if passed == 0 { 0.0 } else { (dropped as f64 / passed as f64).min(1.0) }
+    }
 }
 
 /// A finding's identity: container, rule, subject.
@@ -115,7 +142,18 @@ struct Open {
 impl Alerts {
     /// None open.
     pub fn new(settings: &Settings, allow: AllowList) -> Self {
-        Self { open: BoundedMap::new(settings.open_max), allow, emitted: 0, silenced: 0 }
+        Self {
+            open: BoundedMap::new(settings.open_max),
+            allow,
+            emitted: 0,
+            silenced: 0,
+            capture: CaptureState::default(),
+        }
+    }
+
+    /// What the capture says of itself from now on.
+    pub const fn note_capture(&mut self, capture: CaptureState) {
+        self.capture = capture;
     }
 
     /// Takes a finding. Returns an alert to report: the finding is new, or has grown.
@@ -155,6 +193,8 @@ impl Alerts {
         if open.silenced {
             return None;
         }
+        open.alert.drop_ratio = self.capture.drop_ratio();
+        open.alert.snaplen = self.capture.snaplen;
         self.emitted += 1;
         Some(&open.alert)
     }

@@ -5,6 +5,7 @@ mod survey;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::CaptureState;
 use crate::config::Config;
 use crate::container::Container;
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
@@ -45,7 +46,7 @@ impl Default for Settings {
     }
 }
 
-/// All that the engine can learn from the outside. Every variant brings its own time.
+/// All that the engine can learn from the outside. What moves time brings its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// One captured frame.
@@ -60,6 +61,9 @@ pub enum Input<'a> {
         /// Capture time, less the capture's lag.
         at: Timestamp,
     },
+    /// What the capture says of itself so far. Changes what alerts and statistics say of it, and no
+    /// finding.
+    Capture(CaptureState),
 }
 
 /// Why the engine refuses a configuration. Each message names the key and what would be right.
@@ -135,6 +139,10 @@ impl Engine {
     pub fn handle(&mut self, input: Input<'_>, output: &mut dyn Output) {
         match input {
             Input::Frame { link, frame } => self.frame(link, &frame, output),
+            Input::Capture(capture) => {
+                self.line.judge.alerts.note_capture(capture);
+                self.line.stats.dropped_frames = capture.dropped_frames;
+            }
             Input::Tick { at } => {
                 if self.held_back.as_ref().is_some_and(|held| held.is_over(at)) {
                     self.release(output);

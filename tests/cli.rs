@@ -174,6 +174,14 @@ fn fails_on_findings_from_the_given_severity_up() {
 }
 
 #[test]
+fn says_the_snap_length_in_an_alert() {
+    let desk = Desk::new();
+    let shell = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/reverse-shell.pcap");
+    let output = desk.run(&["replay", "--events", "alert", shell]);
+    assert!(stdout(&output).contains(r#""capture":{"drop_ratio":0.0,"snaplen":262144,"#));
+}
+
+#[test]
 fn helps() {
     let desk = Desk::new();
     for command in ["", "replay", "config", "ads"] {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use super::progress::Progress;
+use crate::alert::CaptureState;
 use crate::capture::{self, Next, Opened, Opening, Source};
 use crate::cli::ReplayArgs;
 use crate::config::Config;
@@ -39,6 +40,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         verbose: args.verbose,
         // Whoever asks for a verdict gets it, even if nobody reads the records any more.
         stop_when_unread: args.fail_on.is_none(),
+        capture: CaptureState::default(),
     };
     match source {
         Opening::Pcap(mut source) => feeder.feed(&mut *source),
@@ -103,6 +105,7 @@ struct Feeder<'a> {
     progress: Progress,
     verbose: bool,
     stop_when_unread: bool,
+    capture: CaptureState,
 }
 
 impl Feeder<'_> {
@@ -130,6 +133,8 @@ impl Feeder<'_> {
                     if let Some(name) = &interface.name {
                         self.output.name_link(link, name);
                     }
+                    self.capture.add_interface(interface.snaplen);
+                    self.engine.handle(Input::Capture(self.capture), self.output);
                     if self.verbose {
                         let name = interface.name.as_deref().unwrap_or("unnamed");
                         warn(&format!("interface {}: {name}, {:?}", link.0, interface.link_type));

@@ -111,7 +111,7 @@ impl Pcapng {
         let order = self.order;
         let mut body = order.u16(link_type).to_vec();
         body.extend([0, 0]);
-        body.extend(order.u32(65_535));
+        body.extend(order.u32(262_144));
         let mut option = |code: u16, value: &[u8]| {
             body.extend(order.u16(code));
             body.extend(order.u16(value.len() as u16));
