@@ -43,6 +43,14 @@ ignored=$(awk '/^test result:/ { ignored += $8 } END { print ignored + 0 }' "$lo
 skipped=$((skipped + $(grep -c 'skipped: ' "$log" || true)))
 if [ "$ignored" -gt 0 ] && [ "$(id -u)" -eq 0 ]; then
     step tests that need root
+    needed=()
+    command -v ip >/dev/null || needed+=(iproute2)
+    command -v python3 >/dev/null || needed+=(python3)
+    if [ ${#needed[@]} -gt 0 ]; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            "${needed[@]}" </dev/null >/dev/null
+    fi
     tests -- --ignored
 elif [ "$ignored" -gt 0 ]; then
     skip "$ignored tests that need root or network namespaces; run this as root"

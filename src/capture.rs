@@ -13,6 +13,7 @@ mod damage;
 mod format;
 mod input;
 mod libpcap;
+pub mod live;
 mod merge;
 mod pcapng;
 mod wide_buffer;

@@ -33,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Analyse captures: files, directories or standard input
     Replay(Box<ReplayArgs>),
+    /// Watch the interfaces of the pod that this runs in
+    Sidecar(Box<SidecarArgs>),
     /// Print the effective configuration, every key with its meaning and unit
     Config(ConfigArgs),
     /// Print the JSON Schema of the records
@@ -63,13 +65,9 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// How to write the results [default: table on a terminal, else eve]
-    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
-    pub format: Option<String>,
-
-    /// Which records to write in eve: alert, flow, dns, tls, stats, separated by commas
-    #[arg(long, value_name = "KIND,…", default_value_t = Events::ALL)]
-    pub events: Events,
+    /// How and where to write the results
+    #[command(flatten)]
+    pub results: ResultArgs,
 
     /// Exit with 1 if there is a finding of this severity or above
     #[arg(long, value_name = "SEVERITY", value_parser = severity_parser())]
@@ -91,10 +89,6 @@ pub struct ReplayArgs {
     #[arg(long = "node-network", value_name = "CIDR")]
     pub node_networks: Vec<Network>,
 
-    /// Write the records to this file instead of standard output
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-
     /// Show no progress bar (it appears only on terminals, and only on long input)
     #[arg(long)]
     pub no_progress: bool,
@@ -102,6 +96,61 @@ pub struct ReplayArgs {
     /// Say on standard error what was read and what was passed over
     #[arg(long, short)]
     pub verbose: bool,
+}
+
+/// How and where results are written.
+#[derive(Args, Debug)]
+pub struct ResultArgs {
+    /// How to write the results [default: table on a terminal, else eve]
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub format: Option<String>,
+
+    /// Which records to write in eve: alert, flow, dns, tls, stats, separated by commas
+    #[arg(long, value_name = "KIND,…", default_value_t = Events::ALL)]
+    pub events: Events,
+
+    /// Write the records to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `vethwatch sidecar`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  vethwatch sidecar
+      Watch all interfaces of this pod until it ends.
+  vethwatch sidecar --interface eth0 --events alert
+      Watch one, and write each finding as a line of JSON.
+
+The pod's name and namespace are read from POD_NAME and POD_NAMESPACE (set them by the downward
+API). Needs the capability NET_RAW and nothing else.")]
+pub struct SidecarArgs {
+    /// An interface to watch; may be repeated [default: all that are up, but for loopback]
+    #[arg(long = "interface", short, value_name = "NAME")]
+    pub interfaces: Vec<String>,
+
+    /// Watch loopback too
+    #[arg(long)]
+    pub loopback: bool,
+
+    /// Read settings from this TOML file; `vethwatch config` prints one to start from
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// How and where to write the results
+    #[command(flatten)]
+    pub results: ResultArgs,
+
+    /// Bytes of each frame that are captured; segments of a veth may take 64 KiB
+    #[arg(long, value_name = "BYTES", default_value_t = 65_550,
+        value_parser = clap::value_parser!(i32).range(96..=262_144))]
+    pub snaplen: i32,
+
+    /// Kernel buffer of each interface in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 4,
+        value_parser = clap::value_parser!(i32).range(1..=1_024))]
+    pub buffer: i32,
 }
 
 /// `vethwatch config`

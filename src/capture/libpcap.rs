@@ -153,7 +153,7 @@ impl Source for PcapReader {
 
 /// The file's seconds are unsigned (until 2106); libpcap hands them out as signed.
 #[inline]
-const fn timestamp(seconds: i64, nanos: i64) -> Timestamp {
+pub(super) const fn timestamp(seconds: i64, nanos: i64) -> Timestamp {
     Timestamp::from_nanos(seconds as u32 as u64 * 1_000_000_000 + nanos as u32 as u64)
 }
 
@@ -167,7 +167,7 @@ fn damage(error: &pcap::Error) -> Option<DamageKind> {
 }
 
 /// libpcap's message without the crate's prefix.
-fn words(error: &pcap::Error) -> String {
+pub(super) fn words(error: &pcap::Error) -> String {
     match error {
         pcap::Error::PcapError(message) => message.clone(),
         other => other.to_string(),

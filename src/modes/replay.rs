@@ -1,18 +1,15 @@
 //! `vethwatch replay`: captures in, records out.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-
 use super::progress::Progress;
+use super::warn;
 use crate::alert::CaptureState;
 use crate::capture::{self, Next, Opened, Opening, Source};
 use crate::cli::ReplayArgs;
 use crate::config::Config;
 use crate::engine::{Engine, Input};
-use crate::output::{Look, OUTPUTS, Options, Sink, Worst, eve, table};
+use crate::output::{Sink, Worst};
 use crate::record::Output;
 
 /// Exit code of a run that found what it was told to fail on.
@@ -32,7 +29,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     if args.verbose {
         notes.iter().for_each(|note| warn(note));
     }
-    let mut output = Worst::new(output(args)?);
+    let mut output = Worst::new(super::output(&args.results)?);
     let mut feeder = Feeder {
         engine: &mut engine,
         output: &mut output,
@@ -48,13 +45,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         Opening::Merged(mut source) => feeder.feed(&mut *source),
     }
     engine.finish(&mut output);
-    if let Some(error) = output.output().take_error() {
-        let place = args
-            .output
-            .as_deref()
-            .map_or("standard output".into(), |path| path.display().to_string());
-        bail!("{place}: the records cannot be written: {error}; check its space and permissions");
-    }
+    super::check_written(&mut **output.output(), &args.results)?;
     let failed = args.fail_on.is_some_and(|least| output.severity() >= Some(least));
     Ok(if failed { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
 }
@@ -77,25 +68,6 @@ fn effective(args: &ReplayArgs) -> anyhow::Result<Config> {
     containers.named.retain(|named| given.iter().all(|other| other.name != named.name));
     containers.named.splice(0..0, given.iter().cloned());
     Ok(config)
-}
-
-/// An output in the asked format. On a terminal that is a report, unless it goes to a file.
-fn output(args: &ReplayArgs) -> anyhow::Result<Box<dyn Sink>> {
-    let (writer, look): (Box<dyn Write>, Look) = match &args.output {
-        None => (Box::new(io::stdout()), Look::of_stdout()),
-        Some(path) => {
-            let file = File::create(path).with_context(|| {
-                format!("{}: cannot be written; check the path given with --output", path.display())
-            })?;
-            (Box::new(file), Look { width: Look::WIDTH, colour: false })
-        }
-    };
-    let to_terminal = args.output.is_none() && io::stdout().is_terminal();
-    let usual = if to_terminal { table::REGISTRATION.name } else { eve::REGISTRATION.name };
-    let name = args.format.as_deref().unwrap_or(usual);
-    let format = OUTPUTS.iter().find(|output| output.name == name);
-    let format = format.with_context(|| format!("there is no format `{name}`"))?;
-    Ok((format.make)(Options { events: args.events, look }, writer))
 }
 
 /// The reading loop and what it looks at now and then.
@@ -145,9 +117,4 @@ impl Feeder<'_> {
         }
         true
     }
-}
-
-/// Says something on standard error. Where that cannot be written, there is nobody to tell.
-fn warn(text: &str) {
-    let _ = writeln!(io::stderr(), "vethwatch: {text}");
 }
