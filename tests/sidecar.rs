@@ -1,6 +1,6 @@
 //! `vethwatch sidecar` in a network namespace with real programs: it finds a shell while it is used,
 //! stays silent beside harmless traffic, and ends in time.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, missing_docs)]
 
 use std::fs::{self, File};
 use std::io::Write;
