@@ -182,6 +182,25 @@ fn says_the_snap_length_in_an_alert() {
 }
 
 #[test]
+fn never_writes_over_an_input() {
+    let desk = Desk::new();
+    let capture = pcap(&datagrams(START, 1_000_000, 0, 3));
+    fs::create_dir(desk.0.path().join("folder")).unwrap();
+    desk.write("a.pcap", &capture);
+    desk.write("folder/b.pcap", &capture);
+    for (input, output, name) in [
+        ("a.pcap", "a.pcap", "a.pcap"),
+        ("a.pcap", "./folder/../a.pcap", "a.pcap"),
+        ("folder", "folder/b.pcap", "folder/b.pcap"),
+    ] {
+        let run = desk.run(&["replay", "--output", output, input]);
+        assert_eq!(run.status.code(), Some(2), "{}", told(&run));
+        assert!(told(&run).contains("would be overwritten"), "{}", told(&run));
+        assert!(fs::read(desk.0.path().join(name)).unwrap() == capture, "{name}");
+    }
+}
+
+#[test]
 fn helps() {
     let desk = Desk::new();
     for command in ["", "replay", "config", "ads"] {

@@ -1,6 +1,11 @@
 //! `vethwatch replay`: captures in, records out.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
+
+use anyhow::bail;
 
 use super::progress::Progress;
 use super::warn;
@@ -29,6 +34,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     if args.verbose {
         notes.iter().for_each(|note| warn(note));
     }
+    refuse_to_overwrite(args)?;
     let mut output = Worst::new(super::output(&args.results)?);
     let mut feeder = Feeder {
         engine: &mut engine,
@@ -48,6 +54,27 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     super::check_written(&mut **output.output(), &args.results)?;
     let failed = args.fail_on.is_some_and(|least| output.severity() >= Some(least));
     Ok(if failed { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
+}
+
+/// Fails if the records would be written over an input, by whatever name either is called.
+fn refuse_to_overwrite(args: &ReplayArgs) -> anyhow::Result<()> {
+    let Some(output) = &args.results.output else { return Ok(()) };
+    let Ok(output_file) = fs::metadata(output) else { return Ok(()) };
+    let is_output = |path: &Path| {
+        fs::metadata(path).is_ok_and(|input| {
+            input.is_file() && (input.dev(), input.ino()) == (output_file.dev(), output_file.ino())
+        })
+    };
+    for input in &args.inputs {
+        let inside = fs::read_dir(input).into_iter().flatten().flatten();
+        if is_output(input) || inside.into_iter().any(|entry| is_output(&entry.path())) {
+            bail!(
+                "{}: is an input too, and would be overwritten; give another path with --output",
+                output.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The configuration file with the command line's word above it: networks given there replace the
