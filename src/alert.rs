@@ -136,6 +136,8 @@ type Key = (u32, u32, u64);
 struct Open {
     alert: Alert,
     reported_magnitude: f64,
+    /// [`Alert::count`] when it was last reported.
+    reported_count: u64,
     silenced: bool,
 }
 
@@ -170,7 +172,7 @@ impl Alerts {
         let open = self.open.get_or_insert_with(key, || {
             let alert = Alert::new(at, detector, container, finding.clone());
             let silenced = allow.silences(&alert);
-            Open { reported_magnitude: finding.magnitude, alert, silenced }
+            Open { reported_magnitude: finding.magnitude, reported_count: 1, alert, silenced }
         });
         if known {
             let alert = &mut open.alert;
@@ -187,6 +189,7 @@ impl Alerts {
             alert.at = at;
             alert.state = AlertState::Update;
             open.reported_magnitude = alert.finding.magnitude;
+            open.reported_count = alert.count;
         } else {
             self.silenced += u64::from(open.silenced);
         }
@@ -213,6 +216,28 @@ impl Alerts {
         }
         self.emitted += 1;
         Some(Alert { at, state: AlertState::Close, ..open.alert })
+    }
+
+    /// The capture is over: the open alerts that were raised since they were last reported, in their
+    /// last form, the first found first.
+    pub fn unreported(&mut self, at: Timestamp) -> Vec<Alert> {
+        let mut unreported: Vec<Alert> = self
+            .open
+            .iter()
+            .filter(|(_, open)| !open.silenced && open.alert.count > open.reported_count)
+            .map(|(_, open)| Alert {
+                at,
+                state: AlertState::Update,
+                drop_ratio: self.capture.drop_ratio(),
+                snaplen: self.capture.snaplen,
+                ..open.alert.clone()
+            })
+            .collect();
+        unreported.sort_by(|one, other| {
+            (one.finding.first_seen, &one.uid).cmp(&(other.finding.first_seen, &other.uid))
+        });
+        self.emitted += unreported.len() as u64;
+        unreported
     }
 
     /// The allow-list, with what each entry has silenced.

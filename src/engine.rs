@@ -342,6 +342,11 @@ impl Line {
                 self.close(ended, output);
             }
         }
+        if output.wants(RecordKind::Alert) {
+            for alert in self.judge.alerts.unreported(self.now) {
+                output.record(&Record::Alert(&alert));
+            }
+        }
         self.update_stats(decoder);
         let containers: Vec<&Container> = self.judge.containers.iter().collect();
         output.finish(&Summary {

@@ -182,6 +182,17 @@ fn says_the_snap_length_in_an_alert() {
 }
 
 #[test]
+fn an_alert_ends_with_the_numbers_of_the_whole_capture() {
+    let desk = Desk::new();
+    let upload = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/malicious/exfil-curl-put.pcap");
+    let all = stdout(&desk.run(&["replay", "--events", "alert", upload]));
+    // The first was made when the limit was passed, long before the upload's end.
+    assert!(all.lines().next().unwrap().contains(r#""state":"open""#), "{all}");
+    assert!(!all.lines().next().unwrap().contains(r#""why":"5"#), "{all}");
+    assert!(all.lines().last().unwrap().contains(r#""why":"5"#), "{all}");
+}
+
+#[test]
 fn never_writes_over_an_input() {
     let desk = Desk::new();
     let capture = pcap(&datagrams(START, 1_000_000, 0, 3));
