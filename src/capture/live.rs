@@ -30,8 +30,8 @@ pub enum LiveError {
     NoneUp,
     /// The kernel or libpcap refuses.
     #[error(
-        "{name}: cannot be captured: {reason}; capturing needs the capability NET_RAW (in a pod: \
-         securityContext.capabilities.add: [\"NET_RAW\"])"
+        "{name}: cannot be captured: {reason}; the interface must be up, and capturing needs the \
+         capability NET_RAW (in a pod: securityContext.capabilities.add: [\"NET_RAW\"])"
     )]
     Refused {
         /// The interface.
@@ -84,10 +84,7 @@ pub fn find(names: &[String], loopback: bool) -> Result<Vec<Found>, LiveError> {
             .iter()
             .filter(|device| {
                 let flags = &device.flags;
-                // libpcap lists what is no interface too (`any`, netfilter's logs, usb).
-                let network = flags.connection_status != ConnectionStatus::NotApplicable
-                    || flags.is_loopback();
-                network && flags.is_up() && (loopback || !flags.is_loopback())
+                is_network(device) && flags.is_up() && (loopback || !flags.is_loopback())
             })
             .map(of)
             .collect();
@@ -95,11 +92,17 @@ pub fn find(names: &[String], loopback: bool) -> Result<Vec<Found>, LiveError> {
     }
     let find = |name: &String| {
         devices.iter().find(|device| device.name == *name).map(of).ok_or_else(|| {
-            let others: Vec<&str> = devices.iter().map(|device| &*device.name).collect();
+            let others: Vec<&str> = devices.iter().filter(is_network).map(|d| &*d.name).collect();
             LiveError::Unknown { name: name.clone(), others: others.join(", ") }
         })
     };
     names.iter().map(find).collect()
+}
+
+/// libpcap lists what is no interface, too: `any`, netfilter's logs, usb.
+fn is_network(device: &&Device) -> bool {
+    let flags = &device.flags;
+    flags.connection_status != ConnectionStatus::NotApplicable || flags.is_loopback()
 }
 
 /// What an interface had to say.

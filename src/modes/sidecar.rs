@@ -46,7 +46,9 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
     let mut engine = Engine::new(&config)?;
     let mut output = super::output(&args.results)?;
     let settings = Settings { snaplen: args.snaplen, buffer_bytes: args.buffer << 20 };
-    let mut watch = Watch { links: Vec::new(), capture: CaptureState::default(), past: [0; 2] };
+    let names: Vec<String> = found.iter().map(|found| found.name.clone()).collect();
+    let mut watch =
+        Watch { links: Vec::new(), names, capture: CaptureState::default(), past: [0; 2] };
     for (number, found) in found.iter().enumerate() {
         let id = LinkId(number as u32);
         watch.links.push((id, LiveReader::open(found, settings)?));
@@ -58,8 +60,7 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .context("signals cannot be caught")?;
     }
-    let names: Vec<&str> = found.iter().map(|found| &*found.name).collect();
-    warn(&format!("watching {}", names.join(", ")));
+    warn(&format!("watching {}", watch.names.join(", ")));
     let mut ticked = Instant::now();
     while !stop.load(Ordering::Relaxed) && !watch.links.is_empty() && !output.is_broken() {
         let heard = watch.hear(&mut engine, &mut *output);
@@ -82,6 +83,8 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
 /// The interfaces under capture.
 struct Watch {
     links: Vec<(LinkId, LiveReader)>,
+    /// By [`LinkId`].
+    names: Vec<String>,
     capture: CaptureState,
     /// Frames passed and dropped on interfaces that are gone (count).
     past: [u64; 2],
@@ -91,7 +94,7 @@ impl Watch {
     /// Passes on what is there, a batch of each interface. Returns whether there was anything.
     fn hear(&mut self, engine: &mut Engine, output: &mut dyn Sink) -> bool {
         let mut heard = false;
-        let Self { links, past, .. } = self;
+        let Self { links, past, names, .. } = self;
         links.retain_mut(|(link, reader)| {
             for _ in 0..BATCH_FRAMES {
                 match reader.hear() {
@@ -101,7 +104,8 @@ impl Watch {
                     }
                     Heard::Silence => return true,
                     Heard::Gone(why) => {
-                        warn(&format!("interface {} is no longer watched: {why}", link.0));
+                        let name = &names[link.0 as usize];
+                        warn(&format!("{name}: no longer watched: {why}"));
                         let [passed, dropped] = reader.counts();
                         *past = [past[0] + passed, past[1] + dropped];
                         return false;
