@@ -1,7 +1,8 @@
 //! A wider read buffer for libpcap's file reader.
 //!
 //! libpcap reads through C's stdio, whose buffer is one block of the file system: 4 KiB, so a system
-//! call for every two or three packets of full size. libpcap offers no setting for it; the `FILE` that it hands out takes one.
+//! call for every two or three packets of full size. libpcap offers no setting
+//! for it; the `FILE` that it hands out takes one.
 #![expect(unsafe_code, reason = "the buffer can only be set through C's stdio, see `widen`")]
 
 use std::ffi::c_int;
