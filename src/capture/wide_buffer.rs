@@ -1,9 +1,9 @@
 //! A wider read buffer for libpcap's file reader.
 //!
 //! libpcap reads through C's stdio, whose buffer is one block of the file system: 4 KiB, so a system
-//! call for every two or three packets of full size. libpcap offers no setting
-//! for it; the `FILE` that it hands out takes one.
-#![expect(unsafe_code, reason = "the buffer can only be set through C's stdio, see `widen`")]
+//! call for every two or three packets of full size; and each of its two reads per packet takes the
+//! stream's lock. libpcap offers no setting for either; the `FILE` that it hands out takes both.
+#![expect(unsafe_code, reason = "buffer and lock can only be set through C's stdio, see `widen`")]
 
 use std::ffi::c_int;
 
@@ -21,7 +21,12 @@ struct PcapT {
 unsafe extern "C" {
     /// The stream of a capture that was opened from a file; null for a live one.
     fn pcap_file(capture: *mut PcapT) -> *mut FILE;
+    /// Who locks a stream (`stdio_ext.h`; glibc and musl have it). Returns who did before.
+    fn __fsetlocking(stream: *mut FILE, kind: c_int) -> c_int;
 }
+
+/// `FSETLOCKING_BYCALLER` of `stdio_ext.h`: the stream's one user needs no lock.
+const LOCKED_BY_CALLER: c_int = 2;
 
 /// An open capture file and the buffer it is read through.
 pub(super) struct Buffered {
@@ -31,7 +36,7 @@ pub(super) struct Buffered {
 }
 
 impl Buffered {
-    /// Reads `capture` in pieces of 256 KiB. Only for regular files: what a stream has read ahead
+    /// Reads `capture` in pieces of 256 KiB and without a lock. Only for regular files: what a stream has read ahead
     /// is given back to the file when its buffer changes, and a pipe cannot take it back.
     pub(super) fn widen(capture: Capture<Offline>) -> Self {
         let mut buffer = vec![0; BYTES].into_boxed_slice();
@@ -41,6 +46,9 @@ impl Buffered {
         if stream.is_null() {
             return Self { capture, _buffer: None };
         }
+        // SAFETY: the stream is open, as above, and stays with this value: one thread at a time reads
+        // it, for which `&mut` is needed.
+        unsafe { __fsetlocking(stream, LOCKED_BY_CALLER) };
         // SAFETY: the stream is open, as above. The buffer is heap memory of `BYTES` bytes that
         // nothing else touches, and lives in the same value as the capture, which is closed before
         // it. glibc (`_IO_new_file_setbuf`) seeks back over what was read ahead and then switches;
