@@ -6,6 +6,7 @@
 //! follows be probed afresh.
 
 use compact_str::CompactString;
+use memchr::memchr;
 
 use super::text::{Line, Lines, contains_ignore_case, text};
 use super::{Appetite, Match, Parser, Probe, Registration, Sink, websocket};
@@ -326,25 +327,35 @@ impl Http {
         if matches!(line, [b' ' | b'\t', ..]) {
             return Step::Next;
         }
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        let Some(colon) = memchr(b':', line) else {
             return Step::Stop(Appetite::Contradicted);
         };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
         let head = &mut self.sides[from.index()].head;
         let first = from == Side::Originator && self.requests == 1;
-        if name.eq_ignore_ascii_case(b"content-length") {
-            head.length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            head.chunked |= contains_ignore_case(value, b"chunked");
-        } else if name.eq_ignore_ascii_case(b"upgrade") {
-            head.websocket |= value.eq_ignore_ascii_case(b"websocket");
-            if first {
-                self.facts.upgrade = Some(lower(value));
+        // By length first: most lines of a head say nothing that matters here.
+        match name.len() {
+            4 if first && self.facts.host.is_none() && name.eq_ignore_ascii_case(b"host") => {
+                self.facts.host = host(value.trim_ascii());
             }
-        } else if first && name.eq_ignore_ascii_case(b"host") && self.facts.host.is_none() {
-            self.facts.host = host(value);
-        } else if first && name.eq_ignore_ascii_case(b"user-agent") {
-            self.facts.user_agent = Some(text(value, FACT_BYTES_MAX));
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                let value = value.trim_ascii();
+                head.websocket |= value.eq_ignore_ascii_case(b"websocket");
+                if first {
+                    self.facts.upgrade = Some(lower(value));
+                }
+            }
+            10 if first && name.eq_ignore_ascii_case(b"user-agent") => {
+                self.facts.user_agent = Some(text(value.trim_ascii(), FACT_BYTES_MAX));
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let digits = std::str::from_utf8(value.trim_ascii());
+                head.length = digits.ok().and_then(|digits| digits.parse().ok());
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                head.chunked |= contains_ignore_case(value, b"chunked");
+            }
+            _ => {}
         }
         Step::Next
     }
@@ -402,7 +413,7 @@ impl Http {
 }
 
 fn lower(value: &[u8]) -> CompactString {
-    let mut lower: CompactString = text(value, FACT_BYTES_MAX);
+    let mut lower = text(value, FACT_BYTES_MAX);
     lower.make_ascii_lowercase();
     lower
 }

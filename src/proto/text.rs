@@ -1,5 +1,8 @@
 //! Lines out of a stream, for protocols that speak in them.
 
+use compact_str::CompactString;
+use memchr::memchr;
+
 /// Splits one direction into lines, holding at most `N` bytes of one that is incomplete.
 #[derive(Debug, Default)]
 pub(crate) struct Lines<const N: usize> {
@@ -26,7 +29,7 @@ impl<const N: usize> Lines<N> {
             self.held.clear();
             self.spent = false;
         }
-        match bytes.iter().position(|byte| *byte == b'\n') {
+        match memchr(b'\n', bytes) {
             Some(end) => {
                 let (line, rest) = bytes.split_at(end);
                 *bytes = &rest[1..];
@@ -61,12 +64,17 @@ fn trim(line: &[u8]) -> &[u8] {
 }
 
 /// At most `bytes_max` bytes as text; what is no graphic ASCII and no space as `?`.
-pub(crate) fn text<T: FromIterator<char>>(bytes: &[u8], bytes_max: usize) -> T {
-    let printable = |byte: &u8| match byte {
-        b' '..0x7f => char::from(*byte),
-        _ => '?',
-    };
-    bytes.iter().take(bytes_max).map(printable).collect()
+pub(crate) fn text(bytes: &[u8], bytes_max: usize) -> CompactString {
+    let bytes = bytes.get(..bytes_max).unwrap_or(bytes);
+    let is_printable = |byte: &u8| matches!(byte, b' '..0x7f);
+    match std::str::from_utf8(bytes) {
+        // Nearly always.
+        Ok(text) if bytes.iter().all(is_printable) => text.into(),
+        _ => {
+            let shown = |byte: &u8| if is_printable(byte) { char::from(*byte) } else { '?' };
+            bytes.iter().map(shown).collect()
+        }
+    }
 }
 
 /// Whether ASCII text holds a word, which is in lower case.
