@@ -268,6 +268,9 @@ pub trait Describe: Detector + Sized + 'static {
     const RULES: &'static [&'static Rule];
     /// Its alerting and detection strategy document, in Markdown.
     const ADS: &'static str;
+    /// It looks at content. [`Event::is_content`] goes to such detectors only: most need none, and
+    /// it is most of what there is to hear.
+    const READS_CONTENT: bool = false;
     /// The detector's own table.
     type Settings: Default + DeserializeOwned + Serialize + Send + Sync + Clone + 'static;
     /// One instance, for one container.
@@ -285,6 +288,8 @@ pub struct Registration {
     pub rules: &'static [&'static Rule],
     /// See [`Describe::ADS`].
     pub ads: &'static str,
+    /// See [`Describe::READS_CONTENT`].
+    pub reads_content: bool,
     /// Reads the detector's own table.
     pub configure: fn(toml::Table) -> Result<Factory, toml::de::Error>,
     /// The defaults of the detector's own table.
@@ -298,6 +303,7 @@ impl Registration {
             id: D::ID,
             rules: D::RULES,
             ads: D::ADS,
+            reads_content: D::READS_CONTENT,
             configure: configure::<D>,
             defaults: || toml::Table::try_from(D::Settings::default()).unwrap_or_default(),
         }

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::container::Container;
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
 use crate::event::{DnsMessage, Event, Fact, LinkId, Side, Turn};
+use crate::flow::TcpEnding;
 use crate::flow::entry::{Entry, Segment};
 use crate::flow::table::{Ended, FlowTable};
 use crate::proto::{Scratch, Session, Sink, Verdict};
@@ -288,6 +289,10 @@ impl Line {
             }
             let after = entry.waiting_bytes();
             self.flows.settle_waiting(before, after);
+        } else if tracked.closed && entry.flow.ending == TcpEnding::Fin {
+            // No byte can follow: the parser's memory goes now, while it is in the cache, and not
+            // when the flow is forgotten. (A reset may be forged; behind it parsers go on.)
+            work.read(entry, Side::Originator, |session, sink| session.close(sink));
         }
     }
 

@@ -420,6 +420,13 @@ pub enum Event<'a> {
     FlowClosed(FlowEnd),
 }
 
+impl Event<'_> {
+    /// Payload as it was sent, piece by piece.
+    pub const fn is_content(&self) -> bool {
+        matches!(self, Self::Data { .. } | Self::Datagram { .. } | Self::Icmp { .. })
+    }
+}
+
 /// A name that flows share.
 pub type Name = Arc<str>;
 

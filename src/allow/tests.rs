@@ -20,6 +20,7 @@ static DETECTORS: &[Registration] = &[Registration {
     id: "exfiltration",
     rules: &[&RULE],
     ads: "",
+    reads_content: false,
     configure: |_| Err(serde::de::Error::custom("not run here")),
     defaults: toml::Table::new,
 }];

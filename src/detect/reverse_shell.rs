@@ -281,11 +281,13 @@ impl ReverseShell {
             },
             (false, false) => return,
         };
-        if !may_be_read(Channel::of(seen), from == seen.side) {
+        let (channel, own) = (Channel::of(seen), from == seen.side);
+        if !may_be_read(channel, own) {
             return;
         }
         let rest = head.push(bytes);
-        match head.opening(from == seen.side, !rest.is_empty(), offset.is_none()) {
+        let known = channel == Channel::Known;
+        match head.opening(own, known, !rest.is_empty(), offset.is_none()) {
             Opening::Pass => {}
             Opening::Wait => self.heads.put(head),
             Opening::Read => {
@@ -308,8 +310,9 @@ impl ReverseShell {
         verdicts: &mut Vec<Verdict>,
     ) {
         let own = head.from == seen.side;
-        if may_be_read(Channel::of(seen), own)
-            && head.opening(own, false, true) == Opening::Read
+        let channel = Channel::of(seen);
+        if may_be_read(channel, own)
+            && head.opening(own, channel == Channel::Known, false, true) == Opening::Read
             && !self.watched.contains(&seen.flow.id)
         {
             self.begin_reading(seen, head, totals[seen.side.index()], verdicts);
@@ -427,6 +430,7 @@ impl Describe for ReverseShell {
     const ID: &'static str = "reverse_shell";
     const RULES: &'static [&'static Rule] = rules::ALL;
     const ADS: &'static str = include_str!("../../docs/ads/reverse_shell.md");
+    const READS_CONTENT: bool = true;
     type Settings = Settings;
 
     fn new(settings: &Settings) -> Self {

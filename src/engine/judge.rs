@@ -131,12 +131,16 @@ impl Judge {
         event: &Event<'_>,
         output: &mut dyn Output,
     ) {
+        let content = event.is_content();
         for side in [Side::Originator, Side::Responder] {
             let Some(number) = flow.containers[side.index()] else { continue };
             let Some((container, detectors)) = self.containers.get_mut(number) else { continue };
             container.last_seen = at;
             let seen = Seen { at, side, flow, container, node: &self.baseline };
             for (row, detector) in DETECTORS.iter().zip(detectors.iter_mut()) {
+                if content && !row.reads_content {
+                    continue;
+                }
                 detector.observe(&seen, event, &mut self.verdicts);
                 if !self.verdicts.is_empty() {
                     judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);

@@ -63,8 +63,9 @@ impl Head {
     }
 
     /// What these bytes say; `more` are known to follow them in the turn, `whole` says that none do.
-    pub(super) fn opening(&self, own: bool, more: bool, whole: bool) -> Opening {
-        if own { greets(self.text(), more, whole) } else { asks(self.text(), whole) }
+    /// `known` says that the flow began as a known protocol does.
+    pub(super) fn opening(&self, own: bool, known: bool, more: bool, whole: bool) -> Opening {
+        if own { greets(self.text(), more, whole) } else { asks(self.text(), known, whole) }
     }
 }
 
@@ -114,19 +115,24 @@ pub(super) fn may_open(own: bool, bytes: &[u8]) -> bool {
 }
 
 /// The peer's turn may begin with a command, or with its first keys.
-fn asks(bytes: &[u8], whole: bool) -> Opening {
+fn asks(bytes: &[u8], known: bool, whole: bool) -> Opening {
     let line = bytes.get(..LINE).unwrap_or(bytes);
     let end = line.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
     if end.is_none() && !whole && line.len() < LINE {
         return Opening::Wait;
     }
     let first = line.get(..end.unwrap_or(line.len())).unwrap_or(line);
-    let keys = first.len() + usize::from(end.is_some()) <= 3;
     let path = first.starts_with(b"./") || first.starts_with(b"/");
-    if keys || commands::of_command(first).is_some() || end.is_some() && path {
-        Opening::Read
-    } else {
-        Opening::Pass
+    if commands::of_command(first).is_some() || end.is_some() && path {
+        return Opening::Read;
+    }
+    let length = first.len() + usize::from(end.is_some());
+    // Many protocols of lines begin with a short one (Redis: `*3`). Keys come alone.
+    match () {
+        () if length > 3 => Opening::Pass,
+        () if !known || whole && bytes.len() <= 4 => Opening::Read,
+        () if whole || bytes.len() > 4 => Opening::Pass,
+        () => Opening::Wait,
     }
 }
 
@@ -164,6 +170,8 @@ mod tests {
         let long = "x".repeat(400);
         let prompt = format!("{}\nroot@web-0:/# ", "y".repeat(200));
         for (own, text, expected) in [
+            (false, "zz\r\n", Opening::Read),
+            (false, "*3\r\n$6\r\nCONFIG", Opening::Pass),
             (false, "id\n", Opening::Read),
             (false, "i", Opening::Read),
             (false, "ls -la /tmp", Opening::Read),
@@ -182,13 +190,13 @@ mod tests {
                 let mut opening = Opening::Wait;
                 for piece in text.as_bytes().chunks(cut) {
                     let more = !head.push(piece).is_empty();
-                    opening = head.opening(own, more, false);
+                    opening = head.opening(own, true, more, false);
                     if opening != Opening::Wait {
                         break;
                     }
                 }
                 if opening == Opening::Wait {
-                    opening = head.opening(own, false, true);
+                    opening = head.opening(own, true, false, true);
                 }
                 assert_eq!(opening, expected, "{text:?} in pieces of {cut}");
             }
