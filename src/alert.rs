@@ -136,8 +136,9 @@ type Key = (u32, u32, u64);
 struct Open {
     alert: Alert,
     reported_magnitude: f64,
-    /// [`Alert::count`] when it was last reported.
+    /// [`Alert::count`] when it was last reported; 0 before that.
     reported_count: u64,
+    /// By the allow-list, when it was last asked.
     silenced: bool,
 }
 
@@ -168,34 +169,39 @@ impl Alerts {
     ) -> Option<&Alert> {
         let key = (container.number, finding.rule.signature_id, finding.subject);
         let known = self.open.peek(&key).is_some();
-        let allow = &mut self.allow;
-        let open = self.open.get_or_insert_with(key, || {
-            let alert = Alert::new(at, detector, container, finding.clone());
-            let silenced = allow.silences(&alert);
-            Open { reported_magnitude: finding.magnitude, reported_count: 1, alert, silenced }
+        let open = self.open.get_or_insert_with(key, || Open {
+            reported_magnitude: finding.magnitude,
+            reported_count: 0,
+            alert: Alert::new(at, detector, container, finding.clone()),
+            silenced: false,
         });
+        let alert = &mut open.alert;
         if known {
-            let alert = &mut open.alert;
             let worse = finding.severity > alert.finding.severity;
             let grown = finding.magnitude >= open.reported_magnitude * GROWTH;
             let severity = finding.severity.max(alert.finding.severity);
+            alert.at = at;
             alert.count += 1;
             alert.last_seen = at;
             alert.finding = finding.titled(container);
             alert.finding.severity = severity;
-            if !worse && !grown {
+            alert.state = AlertState::Update;
+            // What silenced it may have expired while it went on.
+            let heard = open.silenced && !self.allow.covers(alert);
+            if !worse && !grown && !heard {
                 return None;
             }
-            alert.at = at;
-            alert.state = AlertState::Update;
             open.reported_magnitude = alert.finding.magnitude;
-            open.reported_count = alert.count;
-        } else {
-            self.silenced += u64::from(open.silenced);
         }
+        let was_silenced = std::mem::replace(&mut open.silenced, self.allow.silences(alert));
         if open.silenced {
+            self.silenced += u64::from(!was_silenced);
             return None;
         }
+        if open.reported_count == 0 {
+            alert.state = AlertState::Open;
+        }
+        open.reported_count = alert.count;
         open.alert.drop_ratio = self.capture.drop_ratio();
         open.alert.snaplen = self.capture.snaplen;
         self.emitted += 1;
@@ -211,7 +217,8 @@ impl Alerts {
         subject: u64,
     ) -> Option<Alert> {
         let open = self.open.remove(&(container.number, rule.signature_id, subject))?;
-        if open.silenced {
+        // Who was told of it is told of its end.
+        if open.reported_count == 0 {
             return None;
         }
         self.emitted += 1;
@@ -309,3 +316,6 @@ fn uid(container: &Container, finding: &Finding, source: Endpoint) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,8 @@ pub struct Entry {
     /// Condition: address or range of the other side, `203.0.113.0/24`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
-    /// Condition: port of the other side, the alert's `dest_port`.
+    /// Condition: port of the service, whichever side offers it: the one that the container
+    /// called, or, for a bind shell or a fetch, the container's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Condition: the container, by name, `namespace/pod`, pod, id or address; `*` stands for any
@@ -162,7 +163,7 @@ impl Entry {
         };
         is(&self.detector, &|id| id == alert.detector)
             && is(&self.rule, &|id| id == finding.rule.id)
-            && self.port.is_none_or(|port| port == finding.peer.port)
+            && self.port.is_none_or(|port| port == finding.service_port)
             && self.network.is_none_or(|network| network.contains(finding.peer.ip))
             && is(&self.destination, &|pattern| {
                 finding.peer_name.as_deref().is_some_and(|name| name_matches(pattern, name))
@@ -316,6 +317,11 @@ impl AllowList {
             outcome.findings += u64::from(alert.state == AlertState::Open);
         }
         silenced
+    }
+
+    /// Whether an entry silences this alert, without counting it.
+    pub fn covers(&self, alert: &Alert) -> bool {
+        self.entries.iter().any(|(entry, _)| entry.matches(alert) && !entry.expired(alert.at))
     }
 
     /// The entries, in the order of the configuration, with what became of each.

@@ -101,6 +101,8 @@ pub struct Finding {
     pub peer_name: Option<Name>,
     /// The container's port, where one flow is meant; else 0.
     pub own_port: u16,
+    /// The responder's port, whichever side that is. Allow-lists match it.
+    pub service_port: u16,
     /// Upper protocol.
     pub protocol: IpProtocol,
     /// [`Flow::id`], where one flow is meant.
@@ -137,6 +139,7 @@ impl Finding {
             peer: flow.endpoint(seen.side.other()),
             peer_name: flow.name.clone().filter(|_| seen.outbound()),
             own_port: flow.endpoint(seen.side).port,
+            service_port: flow.responder.port,
             protocol: flow.protocol,
             flow_id: Some(flow.id),
             community_id: Some(flow.community_id()),
@@ -158,6 +161,7 @@ impl Finding {
             peer,
             peer_name: None,
             own_port: 0,
+            service_port: peer.port,
             protocol,
             flow_id: None,
             community_id: None,
@@ -258,6 +262,9 @@ pub trait Detector: Send {
         _verdicts: &mut Vec<Verdict>,
     ) {
     }
+
+    /// The capture is over, and every flow was closed: what a finding waited for will not come.
+    fn end_capture(&mut self, _verdicts: &mut Vec<Verdict>) {}
 }
 
 /// The static half: what the table, the configuration and the manual need.

@@ -347,6 +347,7 @@ impl Line {
                 self.close(ended, output);
             }
         }
+        self.judge.end_capture(self.now, output);
         if output.wants(RecordKind::Alert) {
             for alert in self.judge.alerts.unreported(self.now) {
                 output.record(&Record::Alert(&alert));

@@ -24,7 +24,7 @@ mod verdict;
 use crate::baseline::DestinationKey;
 use crate::bounded::BoundedMap;
 use crate::detect::{Describe, Detector, Rule, Seen, Severity, Verdict};
-use crate::event::{Event, Fact, IpProtocol, Manner, Side, Turn};
+use crate::event::{Event, Fact, FlowEnd, IpProtocol, Manner, Side, Turn};
 use crate::time::Timestamp;
 
 use heads::{Head, Heads, Opening};
@@ -158,7 +158,7 @@ impl Detector for ReverseShell {
                 self.served.note(seen.flow.endpoint(seen.side).port);
             }
             Event::Fact(Fact::TlsHandshake(_)) => self.encrypted(seen),
-            Event::FlowClosed(_) => self.closed(seen, verdicts),
+            Event::FlowClosed(end) => self.closed(seen, *end, verdicts),
             _ => {}
         }
     }
@@ -184,6 +184,13 @@ impl Detector for ReverseShell {
             self.open.remove(&key);
             verdicts.push(Verdict::Close { rule, subject: key.0 });
         }
+    }
+
+    fn end_capture(&mut self, verdicts: &mut Vec<Verdict>) {
+        let ended = self.open.iter().filter(|(_, open)| open.flows == 0);
+        verdicts.extend(
+            ended.map(|((subject, _), open)| Verdict::Close { rule: open.rule, subject: *subject }),
+        );
     }
 }
 
@@ -382,8 +389,7 @@ impl ReverseShell {
         let Some(case) = Case::of(watch, seen, channel, &self.settings) else { return };
         let known = watch.reported;
         let grown = known.is_none_or(|(rule, severity, magnitude)| {
-            case.severity > severity
-                || rule.id == case.rule.id && case.magnitude >= 10.0 * magnitude
+            case.severity > severity || rule.id == case.rule.id && case.magnitude > magnitude
         });
         if !grown {
             return;
@@ -407,13 +413,15 @@ impl ReverseShell {
         verdicts.push(Verdict::Raise(Box::new(finding)));
     }
 
-    fn closed(&mut self, seen: &Seen<'_>, verdicts: &mut Vec<Verdict>) {
+    fn closed(&mut self, seen: &Seen<'_>, end: FlowEnd, verdicts: &mut Vec<Verdict>) {
         self.heads.take(seen.flow.id);
         if self.watched.is_empty() || !self.watched.contains(&seen.flow.id) {
             return;
         }
         self.judge(seen, Channel::of(seen), verdicts);
-        if let Some(Watch { reported: Some((rule, ..)), .. }) = self.watched.remove(&seen.flow.id) {
+        if let Some(Watch { reported: Some((rule, ..)), .. }) = self.watched.remove(&seen.flow.id)
+            && end != FlowEnd::CaptureEnd
+        {
             self.leave(seen.at, (subject(seen), rule.id));
         }
     }

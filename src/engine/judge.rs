@@ -164,6 +164,16 @@ impl Judge {
         }
     }
 
+    /// The capture is over.
+    pub(super) fn end_capture(&mut self, at: Timestamp, output: &mut dyn Output) {
+        for (container, detectors) in self.containers.iter_mut() {
+            for (row, detector) in DETECTORS.iter().zip(detectors.iter_mut()) {
+                detector.end_capture(&mut self.verdicts);
+                judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
+            }
+        }
+    }
+
     /// A container may still have something to say each minute.
     pub(super) fn needs_minutes(&self, at: Timestamp) -> bool {
         self.containers.iter().any(|container| {

@@ -372,7 +372,7 @@ impl<S: Default> FlowTable<S> {
         }
         self.waiting_bytes = self.waiting_bytes.saturating_sub(entry.waiting_bytes());
         let end = match (end, entry.flow.state) {
-            (FlowEnd::Idle | FlowEnd::Reused | FlowEnd::Evicted, State::Closed) => FlowEnd::Closed,
+            (_, State::Closed) => FlowEnd::Closed,
             _ => end,
         };
         Some(Ended { at, end, entry })

@@ -240,14 +240,15 @@ impl fmt::Display for Evidence {
             match text.first_command {
                 Some(command) => write!(
                     f,
-                    "{peer} sent {} shell commands (first answered: {command}) on a connection \
+                    "{peer} sent {} shell command{} (first answered: {command}) on a connection \
                      that the {opened} opened",
-                    text.commands_seen
+                    text.commands_seen,
+                    if text.commands_seen == 1 { "" } else { "s" },
                 )?,
                 None => write!(f, "The {opened} opened a connection with {peer}")?,
             }
             return match kinds.is_empty() {
-                true => write!(f, ", and the container answered them at once"),
+                true => write!(f, ", and the container answered at once"),
                 false => write!(f, ", and the container wrote what shells write: {kinds}"),
             };
         }

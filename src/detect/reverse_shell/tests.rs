@@ -691,6 +691,34 @@ fn one_peer_is_one_finding_however_often_it_connects() {
 }
 
 #[test]
+fn a_finding_follows_the_commands_and_ends_with_its_flow() {
+    for (end, closes) in [(FlowEnd::Closed, 1), (FlowEnd::CaptureEnd, 0)] {
+        let mut scene = Scene::new(Side::Originator);
+        for (command, answer) in [
+            ("id\n", "uid=0(root) gid=0(root)\n"),
+            ("ls -l /\n", "drwxr-xr-x 1 root root 4096 Mar  1 12:00 bin\n"),
+            ("cat /etc/shadow\n", "root:*:20148:0:99999:7:::\n"),
+        ] {
+            scene.say(1_000, P, What::Text(command));
+            scene.say(2, C, What::Text(answer));
+        }
+        let seen: Vec<_> = scene
+            .findings
+            .iter()
+            .map(|(_, finding)| finding.evidence["commands_seen"].as_u64())
+            .collect();
+        assert_eq!(seen, [Some(1), Some(2), Some(3)]);
+        let why = |place: usize| scene.findings[place].1.why.as_str();
+        assert!(why(0).contains("sent 1 shell command ("), "{}", why(0));
+        assert!(why(2).contains("sent 3 shell commands ("), "{}", why(2));
+        scene.emit(&Event::FlowClosed(end));
+        let mut verdicts = Vec::new();
+        scene.detector.end_capture(&mut verdicts);
+        assert_eq!(verdicts.len(), closes, "{end:?}");
+    }
+}
+
+#[test]
 fn what_is_held_is_bounded() {
     let mut scene = Scene::new(Side::Originator);
     for id in 1..=2_000 {

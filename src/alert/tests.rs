@@ -1,0 +1,96 @@
+//! Tests of the alerts' life.
+
+use std::time::Duration;
+
+use super::*;
+use crate::allow::Entry;
+use crate::baseline::Destinations;
+use crate::container::{Attribution, Names};
+use crate::event::IpProtocol;
+
+static RULE: Rule = Rule {
+    id: "exfil.volume",
+    signature_id: 9_100_000,
+    revision: 1,
+    techniques: &[],
+    tactics: &[],
+    response: &[],
+};
+
+fn container() -> Container {
+    let ip = "10.244.1.7".parse().unwrap();
+    Container {
+        number: 0,
+        identity: ContainerIdentity {
+            id: "a".into(),
+            name: None,
+            image: None,
+            ip,
+            attribution: Attribution::Configured,
+            kubernetes: None,
+        },
+        addresses: vec![ip],
+        first_seen: Timestamp::default(),
+        last_seen: Timestamp::default(),
+        flows: [0; 2],
+        ip_bytes: [0; 2],
+        names: Names::new(1),
+        destinations: Destinations::new(1),
+    }
+}
+
+fn finding(magnitude: f64) -> Finding {
+    let peer = Endpoint { ip: "203.0.113.9".parse().unwrap(), port: 443 };
+    Finding { magnitude, ..Finding::on_peer(&RULE, peer, IpProtocol::TCP) }
+}
+
+/// 23:59 and so many minutes on the day before the entry expires.
+fn at(minutes: u64) -> Timestamp {
+    Timestamp::from_date(2026, 2, 28).after(Duration::from_secs((1_439 + minutes) * 60))
+}
+
+fn alerts(entry: &str) -> Alerts {
+    let entry: Entry = toml::from_str(entry).unwrap();
+    Alerts::new(&Settings::default(), AllowList::new(&[entry]))
+}
+
+const EXPIRES: &str = "reason = 'move'\nowner = 'web'\nport = 443\nexpires = 2026-03-01";
+
+#[test]
+fn an_entry_that_expires_lets_the_finding_out() {
+    let (mut alerts, container) = (alerts(EXPIRES), container());
+    let mut raise = |minutes, magnitude| {
+        let alert = alerts.raise(at(minutes), "exfiltration", &container, finding(magnitude))?;
+        Some((alert.state, alert.at, alert.count))
+    };
+    assert_eq!(raise(0, 1.0), None, "allowed");
+    assert_eq!(raise(0, 1.0), None, "allowed, and not grown");
+    assert_eq!(raise(0, 20.0), None, "allowed, though grown");
+    assert_eq!(raise(2, 20.0), Some((AlertState::Open, at(2), 4)), "void: told, grown or not");
+    assert_eq!(raise(3, 20.0), None, "told once");
+    assert_eq!(raise(4, 200.0), Some((AlertState::Update, at(4), 6)));
+    assert!(alerts.close(at(5), &container, &RULE, 0).is_some());
+    assert_eq!((alerts.silenced(), alerts.emitted()), (1, 3));
+    let (_, outcome) = alerts.allow_list().outcomes().next().unwrap();
+    assert_eq!((outcome.findings, outcome.reports, outcome.expired_reports), (1, 2, 2));
+}
+
+#[test]
+fn what_was_allowed_to_its_end_stays_silent() {
+    let (mut alerts, container) = (alerts(EXPIRES), container());
+    assert!(alerts.raise(at(0), "exfiltration", &container, finding(1.0)).is_none());
+    assert!(alerts.raise(at(0), "exfiltration", &container, finding(2.0)).is_none());
+    assert!(alerts.unreported(at(0)).is_empty());
+    assert!(alerts.close(at(0), &container, &RULE, 0).is_none());
+}
+
+#[test]
+fn a_name_learnt_later_silences_from_then_on() {
+    let entry = "reason = 'move'\nowner = 'web'\ndestination = 'store.example.com'";
+    let (mut alerts, container) = (alerts(entry), container());
+    let named = Finding { peer_name: Some("store.example.com".into()), ..finding(10.0) };
+    assert!(alerts.raise(at(0), "exfiltration", &container, finding(1.0)).is_some());
+    assert!(alerts.raise(at(1), "exfiltration", &container, named).is_none());
+    let closed = alerts.close(at(2), &container, &RULE, 0);
+    assert!(closed.is_some(), "who was told of it is told of its end");
+}
