@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 
 use crate::allow::AllowList;
 use crate::bounded::BoundedMap;
-use crate::container::{Container, ContainerIdentity};
+use crate::container::{Attribution, Container, ContainerIdentity};
 use crate::detect::{Finding, Rule, Severity};
 use crate::event::{Endpoint, LinkId};
 use crate::time::Timestamp;
@@ -19,11 +19,14 @@ use crate::time::Timestamp;
 pub struct Settings {
     /// Alerts remembered so that they can grow and close (count); the longest quiet goes first.
     pub open_max: usize,
+    /// Live, on a node: a finding waits so long for the name of a container that is still being
+    /// asked for (seconds); then it is reported as pending, and again when the name is known.
+    pub pending_s: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { open_max: 4_096 }
+        Self { open_max: 4_096, pending_s: 5 }
     }
 }
 
@@ -98,6 +101,7 @@ impl Alert {
 pub struct Alerts {
     open: BoundedMap<Key, Open>,
     allow: AllowList,
+    pending_s: u64,
     emitted: u64,
     silenced: u64,
     capture: CaptureState,
@@ -140,6 +144,41 @@ struct Open {
     reported_count: u64,
     /// By the allow-list, when it was last asked.
     silenced: bool,
+    /// It waits for its container's name.
+    held: bool,
+    /// When it was found.
+    since: Timestamp,
+}
+
+/// Reports an alert whose container has become known, or will not.
+fn report(
+    open: &mut Open,
+    at: Timestamp,
+    allow: &mut AllowList,
+    capture: CaptureState,
+) -> Option<Alert> {
+    let first = std::mem::take(&mut open.held);
+    if !first && open.reported_count == 0 {
+        return None;
+    }
+    open.silenced = allow.silences(&open.alert);
+    if open.silenced {
+        return None;
+    }
+    let alert = &mut open.alert;
+    alert.at = at;
+    alert.state = if first { AlertState::Open } else { AlertState::Update };
+    alert.drop_ratio = capture.drop_ratio();
+    alert.snaplen = capture.snaplen;
+    open.reported_count = alert.count;
+    Some(alert.clone())
+}
+
+/// The first found first.
+fn sort(alerts: &mut [Alert]) {
+    alerts.sort_by(|one, other| {
+        (one.finding.first_seen, &one.uid).cmp(&(other.finding.first_seen, &other.uid))
+    });
 }
 
 impl Alerts {
@@ -148,6 +187,7 @@ impl Alerts {
         Self {
             open: BoundedMap::new(settings.open_max),
             allow,
+            pending_s: settings.pending_s,
             emitted: 0,
             silenced: 0,
             capture: CaptureState::default(),
@@ -174,6 +214,8 @@ impl Alerts {
             reported_count: 0,
             alert: Alert::new(at, detector, container, finding.clone()),
             silenced: false,
+            held: false,
+            since: at,
         });
         let alert = &mut open.alert;
         if known {
@@ -183,7 +225,7 @@ impl Alerts {
             alert.at = at;
             alert.count += 1;
             alert.last_seen = at;
-            alert.finding = finding.titled(container);
+            alert.finding = finding;
             alert.finding.severity = severity;
             alert.state = AlertState::Update;
             // What silenced it may have expired while it went on.
@@ -192,6 +234,13 @@ impl Alerts {
                 return None;
             }
             open.reported_magnitude = alert.finding.magnitude;
+        }
+        // Whose it is decides whether it is silenced, too.
+        open.held = open.reported_count == 0
+            && container.identity.attribution == Attribution::Pending
+            && at.seconds_since(open.since) < self.pending_s as f64;
+        if open.held {
+            return None;
         }
         let was_silenced = std::mem::replace(&mut open.silenced, self.allow.silences(alert));
         if open.silenced {
@@ -217,12 +266,70 @@ impl Alerts {
         subject: u64,
     ) -> Option<Alert> {
         let open = self.open.remove(&(container.number, rule.signature_id, subject))?;
-        // Who was told of it is told of its end.
-        if open.reported_count == 0 {
+        self.last_form(at, open)
+    }
+
+    /// A container is gone: the last forms of its alerts that were reported, the first found first.
+    pub fn end(&mut self, at: Timestamp, container: &Container) -> Vec<Alert> {
+        let mut ended = Vec::new();
+        for key in self.of(container.number) {
+            let open = self.open.remove(&key);
+            ended.extend(open.and_then(|open| self.last_form(at, open)));
+        }
+        sort(&mut ended);
+        ended
+    }
+
+    fn last_form(&mut self, at: Timestamp, mut open: Open) -> Option<Alert> {
+        // Who was told of it is told of its end; and nobody was told of one that waited for a name.
+        let due = open.held && !self.allow.silences(&open.alert);
+        if open.reported_count == 0 && !due {
             return None;
+        }
+        if due {
+            open.alert.drop_ratio = self.capture.drop_ratio();
+            open.alert.snaplen = self.capture.snaplen;
         }
         self.emitted += 1;
         Some(Alert { at, state: AlertState::Close, ..open.alert })
+    }
+
+    /// More is known of who a container is. Returns its alerts that waited for it, and those that
+    /// were reported without it, the first found first.
+    pub fn identify(&mut self, at: Timestamp, container: &Container) -> Vec<Alert> {
+        let mut told = Vec::new();
+        for key in self.of(container.number) {
+            let Some(open) = self.open.peek_mut(&key) else { continue };
+            if open.alert.container == container.identity {
+                continue;
+            }
+            open.alert.container.clone_from(&container.identity);
+            if open.held && container.identity.attribution == Attribution::Pending {
+                continue;
+            }
+            told.extend(report(open, at, &mut self.allow, self.capture));
+        }
+        self.emitted += told.len() as u64;
+        sort(&mut told);
+        told
+    }
+
+    /// The alerts that have waited long enough for a name.
+    pub fn overdue(&mut self, at: Timestamp) -> Vec<Alert> {
+        let pending_s = self.pending_s as f64;
+        let mut told = Vec::new();
+        for (_, open) in self.open.iter_mut() {
+            if open.held && at.seconds_since(open.since) >= pending_s {
+                told.extend(report(open, at, &mut self.allow, self.capture));
+            }
+        }
+        self.emitted += told.len() as u64;
+        sort(&mut told);
+        told
+    }
+
+    fn of(&self, container: u32) -> Vec<Key> {
+        self.open.iter().map(|(key, _)| *key).filter(|(number, ..)| *number == container).collect()
     }
 
     /// The capture is over: the open alerts that were raised since they were last reported, in their
@@ -234,15 +341,13 @@ impl Alerts {
             .filter(|(_, open)| !open.silenced && open.alert.count > open.reported_count)
             .map(|(_, open)| Alert {
                 at,
-                state: AlertState::Update,
+                state: if open.held { AlertState::Open } else { AlertState::Update },
                 drop_ratio: self.capture.drop_ratio(),
                 snaplen: self.capture.snaplen,
                 ..open.alert.clone()
             })
             .collect();
-        unreported.sort_by(|one, other| {
-            (one.finding.first_seen, &one.uid).cmp(&(other.finding.first_seen, &other.uid))
-        });
+        sort(&mut unreported);
         self.emitted += unreported.len() as u64;
         unreported
     }
@@ -283,7 +388,7 @@ impl Alert {
             count: 1,
             drop_ratio: 0.0,
             snaplen: 0,
-            finding: finding.titled(container),
+            finding,
         }
     }
 }
@@ -298,7 +403,10 @@ fn own_address(container: &Container, finding: &Finding) -> IpAddr {
 /// rule, both ends and the time of the first packet, as a UUID of version 8 (RFC 9562).
 fn uid(container: &Container, finding: &Finding, source: Endpoint) -> String {
     let mut hash = Sha1::new();
-    hash.update(container.identity.id.as_bytes());
+    // On its link a container may have an id only later; its address is in `source`.
+    if !container.identity.attribution.is_by_link() {
+        hash.update(container.identity.id.as_bytes());
+    }
     hash.update(finding.rule.id.as_bytes());
     let ends = format!("|{source}|{}|{}|", finding.peer, finding.protocol);
     hash.update(ends.as_bytes());

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Destinations;
+use crate::event::LinkId;
 use crate::time::Timestamp;
 
 pub use names::Names;
@@ -76,11 +77,22 @@ pub enum Attribution {
     Veth,
     /// A private address that opens flows, in the capture of a whole node.
     Originator,
-    /// The host side's interface (live capture).
+    /// By the interface that is the host's end of its veth, and nothing more is known of it.
     Interface,
+    /// By that interface, and its name is being asked for.
+    Pending,
+    /// By that interface, its network namespace, and its cgroup there.
+    Cgroup,
+    /// By that interface, its network namespace, and what the container runtime says of it.
+    Runtime,
 }
 
 impl Attribution {
+    /// By the host's end of its interface, whatever else is known.
+    pub const fn is_by_link(self) -> bool {
+        matches!(self, Self::Interface | Self::Pending | Self::Cgroup | Self::Runtime)
+    }
+
     /// As in records.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -89,6 +101,9 @@ impl Attribution {
             Self::Veth => "veth",
             Self::Originator => "originator",
             Self::Interface => "interface",
+            Self::Pending => "pending",
+            Self::Cgroup => "cgroup",
+            Self::Runtime => "runtime",
         }
     }
 }
@@ -134,6 +149,18 @@ pub struct Kubernetes {
     pub owner: Option<Box<str>>,
 }
 
+/// The container whose interface's other end a link is, as the host knows it. All that a link
+/// carries is that container's traffic, whatever its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkOwner {
+    /// The host's end.
+    pub link: LinkId,
+    /// Who it is. An unspecified address means that its packets shall tell.
+    pub identity: ContainerIdentity,
+    /// Its addresses, as far as they are known.
+    pub addresses: Vec<IpAddr>,
+}
+
 /// A container as detectors see it.
 #[derive(Debug)]
 pub struct Container {
@@ -155,4 +182,22 @@ pub struct Container {
     pub names: Names,
     /// Where it went so far.
     pub destinations: Destinations,
+}
+
+/// Addresses noted of a container that is found by its link (count).
+const ADDRESSES_MAX: usize = 16;
+
+impl Container {
+    /// Notes an address from which a container that is found by its link speaks.
+    pub(crate) fn note_address(&mut self, ip: IpAddr) {
+        if self.addresses.contains(&ip) || ip.is_unspecified() || ip.is_multicast() {
+            return;
+        }
+        if self.identity.ip.is_unspecified() || self.identity.ip.is_ipv6() && ip.is_ipv4() {
+            self.identity.ip = ip;
+        }
+        if self.addresses.len() < ADDRESSES_MAX {
+            self.addresses.push(ip);
+        }
+    }
 }

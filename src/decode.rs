@@ -69,6 +69,19 @@ pub struct Frame<'a> {
     pub bytes: &'a [u8],
 }
 
+impl Frame<'_> {
+    /// Whether the capturing host sent the frame, where its link header says so: Linux cooked
+    /// captures do (`PACKET_OUTGOING` is 4 in `linux/if_packet.h`).
+    pub fn is_outgoing(&self) -> Option<bool> {
+        const OUTGOING: u8 = 4;
+        match self.link_type {
+            LinkType::LinuxSll => self.bytes.get(1).map(|kind| *kind == OUTGOING),
+            LinkType::LinuxSll2 => self.bytes.get(10).map(|kind| *kind == OUTGOING),
+            _ => None,
+        }
+    }
+}
+
 /// One IP packet, unwrapped.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {

@@ -177,14 +177,6 @@ impl Finding {
         }
     }
 
-    /// Puts the container's name into the title.
-    pub(crate) fn titled(mut self, container: &Container) -> Self {
-        if self.title.contains("{container}") {
-            self.title = self.title.replace("{container}", &container.identity.label());
-        }
-        self
-    }
-
     /// Sets the sentence and the evidence from one value, so that they cannot disagree.
     #[must_use]
     pub fn explained(mut self, evidence: &(impl Display + Serialize)) -> Self {

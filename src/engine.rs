@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::CaptureState;
 use crate::config::Config;
-use crate::container::Container;
+use crate::container::{Container, LinkOwner};
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
 use crate::event::{DnsMessage, Event, Fact, LinkId, Side, Turn};
 use crate::flow::TcpEnding;
@@ -62,6 +62,15 @@ pub enum Input<'a> {
         /// Capture time, less the capture's lag.
         at: Timestamp,
     },
+    /// What the host says of a link's container: from now on, all that the link carries is its.
+    Owner {
+        /// When it was learnt.
+        at: Timestamp,
+        /// Whose it is.
+        owner: &'a LinkOwner,
+    },
+    /// A link is gone, and its container with it.
+    LinkGone(LinkId),
     /// What the capture says of itself so far. Changes what alerts and statistics say of it, and no
     /// finding.
     Capture(CaptureState),
@@ -144,12 +153,27 @@ impl Engine {
                 self.line.judge.alerts.note_capture(capture);
                 self.line.stats.dropped_frames = capture.dropped_frames;
             }
+            Input::Owner { at, owner } => {
+                if self.held_back.is_some() {
+                    self.release(output);
+                }
+                self.line.judge.own(at, owner, output);
+            }
+            Input::LinkGone(link) => {
+                for flow in self.line.flows.of_link(link) {
+                    if let Some(ended) = self.line.flows.end_capture(flow, self.line.now) {
+                        self.line.close(ended, output);
+                    }
+                }
+                self.line.judge.disown(self.line.now, link, output);
+            }
             Input::Tick { at } => {
                 if self.held_back.as_ref().is_some_and(|held| held.is_over(at)) {
                     self.release(output);
                 }
                 if self.held_back.is_none() {
                     self.line.advance(at, output);
+                    self.line.judge.tell_overdue(at, output);
                 }
             }
         }
@@ -189,6 +213,21 @@ impl Engine {
     }
 }
 
+/// The container whose other end a frame's link is.
+#[derive(Clone, Copy)]
+struct Owned {
+    number: u32,
+    /// The host sent the frame to it; else it sent the frame.
+    host_sent: bool,
+}
+
+impl Owned {
+    /// The container and its side, in a flow in which `from` sent the frame.
+    const fn on(self, from: Side) -> (u32, Side) {
+        (self.number, if self.host_sent { from.other() } else { from })
+    }
+}
+
 impl Line {
     fn frame(
         &mut self,
@@ -207,7 +246,14 @@ impl Line {
         stats.out_of_order_frames += u64::from(frame.at < self.now);
         self.advance(frame.at, output);
         match decoder.decode(frame) {
-            Ok(packet) => self.packet(link, &packet, output),
+            Ok(packet) => {
+                // Interfaces of containers see the same traffic, each its own container's side.
+                let owned = self.judge.containers.on_link(link).map(|number| {
+                    let host_sent = frame.is_outgoing().unwrap_or(false);
+                    Owned { number, host_sent }
+                });
+                self.packet(link, owned, &packet, output);
+            }
             Err(reason) => self.stats.count_undecoded(reason),
         }
     }
@@ -245,9 +291,16 @@ impl Line {
         }
     }
 
-    fn packet(&mut self, link: LinkId, packet: &Packet<'_>, output: &mut dyn Output) {
+    fn packet(
+        &mut self,
+        link: LinkId,
+        owned: Option<Owned>,
+        packet: &Packet<'_>,
+        output: &mut dyn Output,
+    ) {
         let at = self.now;
-        let tracked = self.flows.track(at, link, packet, &mut self.ended);
+        let scope = owned.map_or(0, |_| link.0.wrapping_add(1));
+        let tracked = self.flows.track(at, (link, scope), packet, &mut self.ended);
         if !self.ended.is_empty() {
             self.close_ended(output);
         }
@@ -261,11 +314,16 @@ impl Line {
             output,
         };
         if tracked.new {
-            work.judge.attribute(at, &mut entry.flow);
+            match owned {
+                Some(owned) => {
+                    work.judge.attribute_owned(at, owned.on(tracked.from), &mut entry.flow)
+                }
+                None => work.judge.attribute(at, &mut entry.flow),
+            }
             work.deliver(entry, &Event::FlowOpened);
         }
         if tracked.established {
-            if work.judge.attribute_late(at, &mut entry.flow) {
+            if owned.is_none() && work.judge.attribute_late(at, &mut entry.flow) {
                 work.deliver(entry, &Event::FlowOpened);
             }
             work.deliver(entry, &Event::FlowEstablished);

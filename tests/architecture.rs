@@ -72,6 +72,7 @@ fn all_files(folder: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.unwrap().path())
         .flat_map(|path| if path.is_dir() { all_files(&path) } else { vec![path] })
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter(|path| !path.ends_with("tests.rs"))
         .collect()
 }
 

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::survey::VantagePoint;
-use super::{Attribution, Container, ContainerIdentity, Kubernetes, Names, Settings};
+use super::{Attribution, Container, ContainerIdentity, Kubernetes, LinkOwner, Names, Settings};
 use crate::baseline::{self, Destinations};
 use crate::bounded::BoundedMap;
-use crate::event::Zone;
+use crate::event::{LinkId, Zone};
 use crate::time::Timestamp;
 
 /// Strangers (packets without the veth's container) after which the capture counts as a node's.
@@ -18,8 +18,12 @@ pub struct Containers<D> {
     settings: Settings,
     destinations_max: usize,
     rule: Rule,
-    entries: Vec<(Container, D)>,
+    /// By the low 16 bits of the number.
+    entries: Vec<Option<(Container, D)>>,
+    /// Numbers of containers that are gone: their places are free.
+    gone: Vec<u32>,
     by_address: BoundedMap<IpAddr, u32>,
+    by_link: BoundedMap<LinkId, u32>,
     refused: u64,
     packets: u64,
     strangers: u64,
@@ -51,6 +55,8 @@ impl<D> Containers<D> {
             destinations_max: baseline.container_destinations_max,
             rule,
             entries: Vec::new(),
+            gone: Vec::new(),
+            by_link: BoundedMap::new(settings.containers_max),
             by_address: BoundedMap::new(settings.containers_max.saturating_mul(8)),
             refused: 0,
             packets: 0,
@@ -77,6 +83,45 @@ impl<D> Containers<D> {
             }
             VantagePoint::Node { private } => self.rule = Rule::Originators { private: *private },
         }
+    }
+
+    /// Number of the container whose other end this link is.
+    #[inline]
+    pub fn on_link(&self, link: LinkId) -> Option<u32> {
+        if self.by_link.is_empty() {
+            return None;
+        }
+        self.by_link.peek(&link).copied()
+    }
+
+    /// Takes what the host says of a link's container: a new one, or more about one that is known.
+    /// Returns its number, where there is room. From then on no address makes a container.
+    pub fn own(&mut self, at: Timestamp, owner: &LinkOwner, make: impl Fn() -> D) -> Option<u32> {
+        self.rule = Rule::Named;
+        let number = match self.on_link(owner.link) {
+            Some(number) => number,
+            None => {
+                let number = self.insert(at, owner.identity.clone(), &[], make)?;
+                self.by_link.insert(owner.link, number);
+                number
+            }
+        };
+        let (container, _) = self.get_mut(number)?;
+        let seen_ip = container.identity.ip;
+        container.identity.clone_from(&owner.identity);
+        if container.identity.ip.is_unspecified() {
+            container.identity.ip = seen_ip;
+        }
+        owner.addresses.iter().for_each(|ip| container.note_address(*ip));
+        Some(number)
+    }
+
+    /// The link is gone, and its container with it. Returns what was known of it.
+    pub fn disown(&mut self, link: LinkId) -> Option<Container> {
+        let number = self.by_link.remove(&link)?;
+        let (container, _) = self.entries.get_mut(place_of(number))?.take()?;
+        self.gone.push(number);
+        Some(container)
     }
 
     /// Number of the container with this address, if it is known to be one.
@@ -142,32 +187,34 @@ impl<D> Containers<D> {
 
     /// The container with a number, and what is beside it.
     pub fn get_mut(&mut self, number: u32) -> Option<&mut (Container, D)> {
-        self.entries.get_mut(number as usize)
+        let entry = self.entries.get_mut(place_of(number))?.as_mut()?;
+        (entry.0.number == number).then_some(entry)
     }
 
     /// The container with a number.
     pub fn get(&self, number: u32) -> Option<&Container> {
-        self.entries.get(number as usize).map(|(container, _)| container)
+        let (container, _) = self.entries.get(place_of(number))?.as_ref()?;
+        (container.number == number).then_some(container)
     }
 
     /// All, in the order in which they were found.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut (Container, D)> {
-        self.entries.iter_mut()
+        self.entries.iter_mut().flatten()
     }
 
     /// All, in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Container> {
-        self.entries.iter().map(|(container, _)| container)
+        self.entries.iter().flatten().map(|(container, _)| container)
     }
 
     /// Containers known (count).
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.gone.len()
     }
 
     /// None is known.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// Addresses that found no room (count of attempts).
@@ -187,11 +234,6 @@ impl<D> Containers<D> {
         attribution: Attribution,
         make: impl FnOnce() -> D,
     ) -> Option<u32> {
-        if self.entries.len() >= self.settings.containers_max {
-            self.refused += 1;
-            return None;
-        }
-        let number = self.entries.len() as u32;
         let first = *addresses.iter().min_by_key(|ip| ip.is_ipv6())?;
         let named = self.settings.named.iter().find(|named| named.addresses.contains(&first));
         let kubernetes = named.and_then(|named| {
@@ -210,9 +252,33 @@ impl<D> Containers<D> {
             attribution,
             kubernetes,
         };
+        let number = self.insert(at, identity, addresses, make)?;
         for ip in addresses {
             self.by_address.insert(*ip, number);
         }
+        Some(number)
+    }
+
+    fn insert(
+        &mut self,
+        at: Timestamp,
+        identity: ContainerIdentity,
+        addresses: &[IpAddr],
+        make: impl FnOnce() -> D,
+    ) -> Option<u32> {
+        if self.len() >= self.settings.containers_max.min(PLACES) {
+            self.refused += 1;
+            return None;
+        }
+        // A number is not used again soon, though its place is: what still speaks of the container
+        // that had it must not be taken to speak of this one.
+        let number = match self.gone.pop() {
+            Some(number) => number.wrapping_add(PLACES as u32),
+            None => {
+                self.entries.push(None);
+                self.entries.len() as u32 - 1
+            }
+        };
         let container = Container {
             number,
             identity,
@@ -224,7 +290,14 @@ impl<D> Containers<D> {
             names: Names::new(self.settings.names_max),
             destinations: Destinations::new(self.destinations_max),
         };
-        self.entries.push((container, make()));
+        *self.entries.get_mut(place_of(number))? = Some((container, make()));
         Some(number)
     }
+}
+
+/// Containers at a time, at most (count): a number's low 16 bits are its place.
+const PLACES: usize = 1 << 16;
+
+const fn place_of(number: u32) -> usize {
+    number as usize % PLACES
 }

@@ -6,9 +6,9 @@ use crate::allow::AllowList;
 use crate::baseline::{Baseline, DestinationKey};
 use crate::config::Config;
 use crate::container::table::Containers;
-use crate::container::{Container, survey::VantagePoint};
+use crate::container::{Container, LinkOwner, survey::VantagePoint};
 use crate::detect::{DETECTORS, Detector, Factory, Seen, Verdict};
-use crate::event::{DnsData, DnsMessage, Event, Name, Side};
+use crate::event::{DnsData, DnsMessage, Event, LinkId, Name, Side};
 use crate::flow::Flow;
 use crate::record::{Output, Record, RecordKind};
 use crate::time::Timestamp;
@@ -69,6 +69,55 @@ impl Judge {
         containers.note_ends(flow.containers != [None; 2], flow.zones);
         self.baseline.containers = containers.len() as u32;
         self.arrive(at, flow);
+    }
+
+    /// The same on a link of a container's own, which stands on the given side.
+    pub(super) fn attribute_owned(
+        &mut self,
+        at: Timestamp,
+        (number, side): (u32, Side),
+        flow: &mut Flow,
+    ) {
+        let ends = [flow.originator.ip, flow.responder.ip];
+        flow.zones = ends.map(|ip| self.containers.zone(ip));
+        flow.containers[side.index()] = Some(number);
+        if let Some((container, _)) = self.containers.get_mut(number) {
+            container.note_address(flow.endpoint(side).ip);
+        }
+        self.arrive(at, flow);
+    }
+
+    /// Takes what the host says of a link's container.
+    pub(super) fn own(&mut self, at: Timestamp, owner: &LinkOwner, output: &mut dyn Output) {
+        let Self { containers, factories, .. } = self;
+        let number = containers.own(at, owner, || make(factories));
+        self.baseline.containers = self.containers.len() as u32;
+        let Some(container) = number.and_then(|number| self.containers.get(number)) else { return };
+        for alert in self.alerts.identify(at, container) {
+            if output.wants(RecordKind::Alert) {
+                output.record(&Record::Alert(&alert));
+            }
+        }
+    }
+
+    /// A link is gone, and its container with it: what was found about it is over.
+    pub(super) fn disown(&mut self, at: Timestamp, link: LinkId, output: &mut dyn Output) {
+        let Some(container) = self.containers.disown(link) else { return };
+        self.baseline.containers = self.containers.len() as u32;
+        for alert in self.alerts.end(at, &container) {
+            if output.wants(RecordKind::Alert) {
+                output.record(&Record::Alert(&alert));
+            }
+        }
+    }
+
+    /// Findings that have waited long enough for their container's name are told without it.
+    pub(super) fn tell_overdue(&mut self, at: Timestamp, output: &mut dyn Output) {
+        for alert in self.alerts.overdue(at) {
+            if output.wants(RecordKind::Alert) {
+                output.record(&Record::Alert(&alert));
+            }
+        }
     }
 
     /// The flow was answered: on a node, its originator may be a container not known before.

@@ -13,13 +13,14 @@ pub(super) struct FlowKey {
     high: [u8; 16],
     /// Ports (low, high), VLAN, protocol, and whether the addresses are IPv6.
     rest: u64,
-    /// Tunnel identifier and kind; 0 without.
+    /// Tunnel identifier and kind, and the scope; 0 without.
     tunnel: u64,
 }
 
 impl FlowKey {
-    /// The key of a packet, and whether its source is the low end.
-    pub(super) fn of(packet: &Packet<'_>) -> (Self, bool) {
+    /// The key of a packet, and whether its source is the low end. Packets of different scopes are
+    /// never one flow; its low 24 bits count.
+    pub(super) fn of(scope: u32, packet: &Packet<'_>) -> (Self, bool) {
         let (from, to) = (packet.from(), packet.to());
         let (source, destination) = (bits(from.ip), bits(to.ip));
         let source_low = (source, from.port) <= (destination, to.port);
@@ -36,6 +37,7 @@ impl FlowKey {
             | family << 56;
         let tunnel =
             packet.tunnel.map_or(0, |tunnel| u64::from(tunnel.id) | (tunnel.kind as u64 + 1) << 32);
+        let tunnel = tunnel | u64::from(scope) << 40;
         (Self { low, high, rest, tunnel }, source_low)
     }
 

@@ -152,15 +152,16 @@ impl<S: Default> FlowTable<S> {
     }
 
     /// Counts a packet to its flow, which it may open. Flows that end for it (a port that is used
-    /// again, a bound) go to `ended`.
+    /// again, a bound) go to `ended`. Packets of different scopes are never one flow: 0 where
+    /// interfaces see the same traffic, else one of each interface's own.
     pub fn track(
         &mut self,
         at: Timestamp,
-        link: LinkId,
+        (link, scope): (LinkId, u32),
         packet: &Packet<'_>,
         ended: &mut Vec<Ended<S>>,
     ) -> Tracked {
-        let (key, source_low) = FlowKey::of(packet);
+        let (key, source_low) = FlowKey::of(scope, packet);
         let hash = key.hash(&self.hasher);
         let mut found = self.find(hash, &key);
         if let (Some(number), Transport::Tcp(tcp)) = (found, &packet.transport)
@@ -249,6 +250,13 @@ impl<S: Default> FlowTable<S> {
             .collect();
         order.sort_unstable();
         order.into_iter().map(|(_, number)| FlowRef(number)).collect()
+    }
+
+    /// The open flows of one interface, in the order of their opening.
+    pub fn of_link(&self, link: LinkId) -> Vec<FlowRef> {
+        let mut flows = self.in_order();
+        flows.retain(|flow| self.entry_ref(flow.0).is_some_and(|entry| entry.flow.link == link));
+        flows
     }
 
     /// Takes a flow out: the capture is over.

@@ -78,12 +78,15 @@ pub(super) fn write(page: &mut Page, findings: &Findings, containers: &[&Contain
     }
 }
 
-const MEANINGS: [(Attribution, &str); 5] = [
+const MEANINGS: [(Attribution, &str); 8] = [
     (Attribution::Configured, "named by a flag or in the configuration"),
     (Attribution::PodNetwork, "in a pod network that a flag or the configuration names"),
     (Attribution::Veth, "every packet has this address: the capture was taken at its veth"),
     (Attribution::Originator, "a private address that opens flows, in the capture of a node"),
-    (Attribution::Interface, "by the host side's interface"),
+    (Attribution::Interface, "by the host's end of its interface"),
+    (Attribution::Pending, "by the host's end of its interface; its name was not yet known"),
+    (Attribution::Cgroup, "by the host's end of its interface, and its cgroup"),
+    (Attribution::Runtime, "by the host's end of its interface, and its runtime"),
 ];
 
 /// Empty where the name is the address.
