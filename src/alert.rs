@@ -116,6 +116,23 @@ pub struct CaptureState {
     pub passed_frames: u64,
     /// Frames that kernel or interface dropped (count).
     pub dropped_frames: u64,
+    /// What became of its inputs, where it is read from some.
+    pub inputs: Inputs,
+}
+
+/// What became of the inputs of a replay.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Inputs {
+    /// Inputs that were cut off or damaged, and read up to there (count).
+    pub cut_off: u64,
+    /// Frames left out for the link type of their interface (count).
+    pub skipped_frames: u64,
+    /// Files in directories that could not be read as captures (count).
+    pub passed_over: u64,
+    /// Inputs that begin with the same frames as another: what both hold counts twice (count).
+    pub repeated: u64,
+    /// A signal ended the reading.
+    pub interrupted: bool,
 }
 
 impl CaptureState {
@@ -424,6 +441,3 @@ fn uid(container: &Container, finding: &Finding, source: Endpoint) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests;

@@ -18,9 +18,10 @@ mod merge;
 mod pcapng;
 mod wide_buffer;
 
+pub use compressed::Stop;
 pub use damage::{Damage, DamageKind};
 pub use format::Compression;
-pub use input::{InputError, Opened, Opening, open};
+pub use input::{InputError, Opened, Opening, open, open_until};
 pub use libpcap::PcapReader;
 pub use merge::Merge;
 pub use pcapng::PcapngReader;

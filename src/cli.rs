@@ -20,7 +20,9 @@ use crate::output::{Events, OUTPUTS};
 Exit codes:
   0  done
   1  done, and there is a finding at or above --fail-on
-  2  the input, the configuration or the environment cannot be used (a message says why)"
+  2  the input, the configuration or the environment cannot be used (a message says why)
+  130, 143  interrupted by SIGINT or SIGTERM: the results cover what replay had read
+  141  nobody reads the results any more"
 )]
 pub struct Cli {
     /// What to do.
@@ -101,13 +103,13 @@ pub struct ReplayArgs {
 /// How and where results are written.
 #[derive(Args, Debug)]
 pub struct ResultArgs {
-    /// How to write the results [default: table on a terminal, else eve]
+    /// How to write the results [default: table on a terminal, else eve; eve with --events]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub format: Option<String>,
 
-    /// Which records to write in eve: alert, flow, dns, tls, stats, separated by commas
-    #[arg(long, value_name = "KIND,…", default_value_t = Events::ALL)]
-    pub events: Events,
+    /// Which records to write in eve, separated by commas [default: alert,flow,dns,tls,stats]
+    #[arg(long, value_name = "KIND,…")]
+    pub events: Option<Events>,
 
     /// Write the records to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]

@@ -47,6 +47,14 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// The configuration says that this address is a service's, a node's or a gateway's.
+    pub fn is_infrastructure(&self, ip: IpAddr) -> bool {
+        let networks = [&self.service_networks, &self.node_networks];
+        networks.into_iter().flatten().any(|network| network.contains(ip))
+    }
+}
+
 /// A container that the configuration names.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -124,8 +124,7 @@ impl Engine {
     /// A detector's table has an unknown key or a value of the wrong type, or names no detector.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         let judge = Judge::new(config)?;
-        let held_back = (!judge.containers.is_configured())
-            .then(|| HeldBack::new(&config.engine, &config.decode));
+        let held_back = (!judge.containers.is_configured()).then(|| HeldBack::new(config));
         Ok(Self {
             decoder: Decoder::new(config.decode.clone()),
             line: Line {
@@ -152,6 +151,7 @@ impl Engine {
             Input::Capture(capture) => {
                 self.line.judge.alerts.note_capture(capture);
                 self.line.stats.dropped_frames = capture.dropped_frames;
+                self.line.stats.inputs = capture.inputs;
             }
             Input::Owner { at, owner } => {
                 if self.held_back.is_some() {
@@ -415,6 +415,8 @@ impl Line {
         let containers: Vec<&Container> = self.judge.containers.iter().collect();
         output.finish(&Summary {
             containers: &containers,
+            unmatched: &self.judge.containers.unmatched(),
+            strangers: self.judge.containers.strangers(),
             stats: &self.stats,
             allow: self.judge.alerts.allow_list(),
         });
@@ -429,6 +431,7 @@ impl Line {
         stats.stream_bytes_dropped = self.flows.stream_bytes_dropped();
         stats.containers = self.judge.containers.len() as u64;
         stats.containers_refused = self.judge.containers.refused();
+        stats.containers_unmatched = self.judge.containers.unmatched().len() as u64;
         stats.names_evicted =
             self.judge.containers.iter().map(|container| container.names.evicted()).sum();
         stats.destinations_evicted = self.judge.baseline.destinations.evicted()

@@ -14,7 +14,7 @@ use anyhow::{Context, anyhow, bail};
 
 use crate::cli::{Cli, Command, ResultArgs};
 use crate::config::Config;
-use crate::output::{Look, OUTPUTS, Options, Sink, eve, table};
+use crate::output::{Events, Look, OUTPUTS, Options, Sink, eve, table};
 
 /// Does what the command line asks.
 ///
@@ -51,11 +51,19 @@ fn output(args: &ResultArgs) -> anyhow::Result<Box<dyn Sink>> {
         }
     };
     let to_terminal = args.output.is_none() && io::stdout().is_terminal();
-    let usual = if to_terminal { table::REGISTRATION.name } else { eve::REGISTRATION.name };
+    // Only EVE has kinds of records: whoever chooses among them wants it.
+    let to_read = to_terminal && args.events.is_none();
+    let usual = if to_read { table::REGISTRATION.name } else { eve::REGISTRATION.name };
     let name = args.format.as_deref().unwrap_or(usual);
+    if name == table::REGISTRATION.name && args.events.is_some() {
+        bail!(
+            "--events chooses among the records of eve, and the table shows findings and the \
+             summary; leave out --events, or use --format eve"
+        );
+    }
     let format = OUTPUTS.iter().find(|output| output.name == name);
     let format = format.with_context(|| format!("there is no format `{name}`"))?;
-    Ok((format.make)(Options { events: args.events, look }, writer))
+    Ok((format.make)(Options { events: args.events.unwrap_or(Events::ALL), look }, writer))
 }
 
 /// Fails if records could not be written.

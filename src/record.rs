@@ -1,6 +1,8 @@
 //! What leaves the engine: records, borrowed from its state, and the trait that takes them.
 
-use crate::alert::Alert;
+use std::net::IpAddr;
+
+use crate::alert::{Alert, Inputs};
 use crate::allow::AllowList;
 use crate::container::Container;
 use crate::event::{DnsMessage, FlowEnd, LinkId, Side, TlsFacts};
@@ -105,6 +107,10 @@ impl Record<'_> {
 pub struct Summary<'a> {
     /// Every container, by number.
     pub containers: &'a [&'a Container],
+    /// Configured containers and pod networks that no packet matched, each in words.
+    pub unmatched: &'a [String],
+    /// Where containers are configured: some addresses that are none, the first seen first.
+    pub strangers: &'a [IpAddr],
     /// The last counters.
     pub stats: &'a Stats,
     /// The allow-list, with what each entry silenced.
@@ -192,6 +198,10 @@ pub struct Stats {
     pub alerts_evicted: u64,
     /// Frames that the capture lost (count).
     pub dropped_frames: u64,
+    /// Configured containers and pod networks that no packet matched (count).
+    pub containers_unmatched: u64,
+    /// What became of the inputs, in replay.
+    pub inputs: Inputs,
 }
 
 /// Frames that gave no packet, by reason (count).

@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -146,6 +146,8 @@ fn says_what_is_wrong_with_arguments_and_configuration() {
         &["replay", "--pod-network", "10.0.0.0/33", "good.pcap"],
         &["replay", "--fail-on", "urgent", "good.pcap"],
         &["replay", "--events", "alert,http", "good.pcap"],
+        &["replay", "--format", "table", "--events", "dns", "good.pcap"],
+        &["replay", "--container", "a=10.0.0.1", "--container", "b=10.0.0.1", "good.pcap"],
         &["replay"],
     ] {
         let output = desk.run(arguments);
@@ -382,8 +384,79 @@ fn stops_quietly_when_nobody_reads_the_records() {
     {
         let mut child = desk.command(arguments).spawn().unwrap();
         drop(child.stdout.take());
-        assert_eq!(told(&child.wait_with_output().unwrap()), "exit 0\n", "{arguments:?}");
+        assert_eq!(told(&child.wait_with_output().unwrap()), "exit 141\n", "{arguments:?}");
     }
+}
+
+#[test]
+fn a_signal_ends_the_reading_and_not_the_report() {
+    let desk = Desk::new();
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let arguments = &["replay", "--verbose", "--events", "flow,stats", "-"];
+        let mut child = desk.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        pipe.write_all(&pcap(&datagrams(START, 1_000_000, 0, 3))).unwrap();
+        // It waits for more, with its signals caught, once it has named the interface.
+        let mut said = String::new();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        errors.read_line(&mut said).unwrap();
+        assert!(said.contains("interface 0"), "{said}");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let pid = child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+        assert!(sent.success());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{signal}");
+        let mut rest = String::new();
+        errors.read_to_string(&mut rest).unwrap();
+        assert_eq!(
+            rest,
+            format!(
+                "vethwatch: interrupted by SIG{signal}: the records cover the first 3 packets\n"
+            )
+        );
+        let records = stdout(&output);
+        assert_eq!(records.matches(r#""event_type":"flow""#).count(), 3, "{records}");
+        assert!(records.contains(r#""interrupted":true"#), "{records}");
+        drop(pipe);
+    }
+}
+
+#[test]
+fn says_what_is_missing_from_the_inputs_and_what_is_there_twice() {
+    let desk = Desk::new();
+    let bytes = pcap(&datagrams(START, 1_000_000, 0, 30));
+    fs::create_dir(desk.0.path().join("day")).unwrap();
+    desk.write("day/a.pcap", &bytes);
+    desk.write("day/a.pcap.gz", &gzip(&bytes));
+    desk.write("day/b.pcap", &pcap(&datagrams(START, 2_000_000, 0, 30))[..2_000]);
+    desk.write("day/notes.txt", b"remember the milk\n");
+    desk.write("day/other.txt", b"remember the bread\n");
+    let output = desk.run(&["replay", "--format", "table", "day"]);
+    let report = stdout(&output);
+    let unseen = report.split_once("Not seen\n").unwrap().1;
+    insta::assert_snapshot!(format!("{}{unseen}", told(&output)));
+    let stats = stdout(&desk.run(&["replay", "--events", "stats", "day"]));
+    let inputs = r#""inputs":{"cut_off":1,"skipped_frames":0,"passed_over":2,"repeated":1,"#;
+    assert!(stats.contains(inputs), "{stats}");
+}
+
+#[test]
+fn names_the_configured_containers_that_are_not_there() {
+    let desk = Desk::new();
+    desk.write("a.pcap", &pcap(&datagrams(START, 1_000_000, 0, 3)));
+    let mut all = String::new();
+    for arguments in [
+        &["--container", "db=10.9.9.9"] as &[&str],
+        &["--pod-network", "10.9.0.0/16"],
+        &["--container", "db=10.9.9.9", "--container", "web=10.244.1.7"],
+    ] {
+        let command = [&["replay", "--format", "table"], arguments, &["a.pcap"]].concat();
+        let report = stdout(&desk.run(&command));
+        let part = report.split("\nNot seen").next().unwrap();
+        all += &format!("$ vethwatch {}\n{part}\n", command.join(" "));
+    }
+    insta::assert_snapshot!(all);
 }
 
 #[test]

@@ -79,7 +79,13 @@ fn written(events: Events, fill: impl FnOnce(&mut Eve<&mut Vec<u8>>)) -> Vec<Str
     eve.name_link(LinkId(0), "vethd9f4cca0");
     fill(&mut eve);
     let (stats, allow) = (Stats::default(), AllowList::default());
-    eve.finish(&Summary { containers: &[], stats: &stats, allow: &allow });
+    eve.finish(&Summary {
+        containers: &[],
+        unmatched: &[],
+        strangers: &[],
+        stats: &stats,
+        allow: &allow,
+    });
     drop(eve);
     String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
 }
@@ -336,7 +342,13 @@ fn the_last_record_tells_what_the_allow_list_did() {
     let stats = Stats { last_ns: samples::at(0).nanos(), frames: 1, ..Stats::default() };
     let mut bytes = Vec::new();
     let mut eve = Eve::new(Events::ALL, &mut bytes);
-    eve.finish(&Summary { containers: &[], stats: &stats, allow: &allow });
+    eve.finish(&Summary {
+        containers: &[],
+        unmatched: &[],
+        strangers: &[],
+        stats: &stats,
+        allow: &allow,
+    });
     drop(eve);
     let record = Contract::new().check(std::str::from_utf8(&bytes).unwrap());
     let allow = record["vethwatch"]["allow"].as_array().unwrap();

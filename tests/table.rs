@@ -23,7 +23,7 @@ fn report(
     for alert in alerts {
         table.record(&Record::Alert(alert));
     }
-    table.finish(&Summary { containers, stats, allow });
+    table.finish(&Summary { containers, unmatched: &[], strangers: &[], stats, allow });
     drop(table);
     String::from_utf8(bytes).unwrap()
 }

@@ -2,8 +2,10 @@
 
 use std::io::{self, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -64,6 +66,77 @@ fn pour(mut stream: Stream, mut pipe: PipeWriter) -> io::Result<()> {
         // The reader is gone: it has its own reason to stop, and nobody needs the rest.
         if pipe.write_all(&chunk[..length]).is_err() {
             return Ok(());
+        }
+    }
+}
+
+/// Asks for the end of reading. Whoever waits for a stream sees it within [`Stop::PATIENCE`].
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    const PATIENCE: Duration = Duration::from_millis(100);
+
+    /// The flag, for whoever sets it.
+    pub const fn flag(&self) -> &Arc<AtomicBool> {
+        &self.0
+    }
+
+    /// The end was asked for.
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A stream that ends when asked to, also while it waits for its writer. A thread of its own waits;
+/// it is left behind then, and goes with the process.
+pub(super) struct Stoppable {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    rest: io::Cursor<Vec<u8>>,
+    stop: Stop,
+}
+
+impl Stoppable {
+    /// Chunks read ahead (count), and bytes of each: what a pipe holds.
+    const AHEAD: usize = 2;
+    const CHUNK_BYTES: usize = 64 << 10;
+
+    /// # Errors
+    /// The system has no thread to give.
+    pub(super) fn new(mut input: impl Read + Send + 'static, stop: Stop) -> io::Result<Self> {
+        let (sender, chunks) = mpsc::sync_channel(Self::AHEAD);
+        thread::Builder::new().name("stream".into()).spawn(move || {
+            loop {
+                let mut chunk = vec![0; Self::CHUNK_BYTES];
+                let read = input.read(&mut chunk).map(|length| {
+                    chunk.truncate(length);
+                    chunk
+                });
+                let over = match &read {
+                    Ok(chunk) => chunk.is_empty(),
+                    Err(error) => error.kind() != io::ErrorKind::Interrupted,
+                };
+                if sender.send(read).is_err() || over {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { chunks, rest: io::Cursor::default(), stop })
+    }
+}
+
+impl Read for Stoppable {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let length = self.rest.read(buffer)?;
+            if length > 0 || buffer.is_empty() || self.stop.is_asked() {
+                return Ok(length);
+            }
+            match self.chunks.recv_timeout(Stop::PATIENCE) {
+                Ok(chunk) => self.rest = io::Cursor::new(chunk?),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+            }
         }
     }
 }

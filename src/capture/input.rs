@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Read, Seek};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::compressed::{Stream, decompress, feed};
+use super::compressed::{Stop, Stoppable, Stream, decompress, feed};
 use super::damage::Origin;
 use super::format::{Compression, Format, HEAD_BYTES};
 use super::merge::Merge;
@@ -109,6 +109,8 @@ pub struct Opened {
     pub total_bytes: Option<u64>,
     /// What was passed over in directories, and why.
     pub notes: Vec<String>,
+    /// Inputs that begin with the same frames as one before, in words.
+    pub repeats: Vec<String>,
 }
 
 /// One input, or several in time order. A match on this outside of the reading loop spares one
@@ -148,6 +150,14 @@ impl Member {
 /// The first input that cannot be used. Files that a directory happens to hold are passed over,
 /// and noted, as long as one remains.
 pub fn open(inputs: &[PathBuf]) -> Result<Opened, InputError> {
+    open_until(inputs, &Stop::default())
+}
+
+/// As [`open`]; streams end when `stop` asks for it, even while they wait for their writer.
+///
+/// # Errors
+/// See [`open`].
+pub fn open_until(inputs: &[PathBuf], stop: &Stop) -> Result<Opened, InputError> {
     let mut notes = Vec::new();
     let mut members = Vec::new();
     if inputs.iter().filter(|input| input.as_os_str() == STDIN).count() > 1 {
@@ -155,7 +165,7 @@ pub fn open(inputs: &[PathBuf]) -> Result<Opened, InputError> {
     }
     for input in inputs {
         if input.as_os_str() == STDIN {
-            members.push(Member::Stream(Box::new(open_stdin()?)));
+            members.push(Member::Stream(Box::new(open_stdin(stop)?)));
             continue;
         }
         let metadata = fs::metadata(input).map_err(|error| io_error(&label(input), error))?;
@@ -164,18 +174,20 @@ pub fn open(inputs: &[PathBuf]) -> Result<Opened, InputError> {
         } else if metadata.is_file() {
             members.push(Member::File(input.clone(), metadata.len()));
         } else {
-            members.push(Member::Stream(Box::new(open_file(input)?)));
+            members.push(Member::Stream(Box::new(open_pipe(input, stop)?)));
         }
     }
     let total_bytes = members.iter().map(Member::size).sum();
+    let mut repeats = Vec::new();
     let source = if members.len() > 1 {
-        Opening::Merged(Box::new(Merge::new(members)?))
+        Opening::Merged(Box::new(Merge::new(members, &mut repeats)?))
     } else {
         let only = match members.pop() {
             Some(Member::File(path, _)) => open_file(&path)?,
             Some(Member::Stream(source)) => *source,
             None => {
-                return Ok(Opened { source: Opening::Merged(Box::default()), total_bytes, notes });
+                let source = Opening::Merged(Box::default());
+                return Ok(Opened { source, total_bytes, notes, repeats });
             }
         };
         match only {
@@ -183,7 +195,7 @@ pub fn open(inputs: &[PathBuf]) -> Result<Opened, InputError> {
             FileSource::Pcapng(reader) => Opening::Pcapng(Box::new(reader)),
         }
     };
-    Ok(Opened { source, total_bytes, notes })
+    Ok(Opened { source, total_bytes, notes, repeats })
 }
 
 /// The captures of a directory, by name.
@@ -212,7 +224,7 @@ fn directory(path: &Path, notes: &mut Vec<String>) -> Result<Vec<Member>, InputE
     Ok(members)
 }
 
-fn open_stdin() -> Result<FileSource, InputError> {
+fn open_stdin(stop: &Stop) -> Result<FileSource, InputError> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
         return Err(InputError::Terminal);
@@ -220,7 +232,22 @@ fn open_stdin() -> Result<FileSource, InputError> {
     // A descriptor of our own, unbuffered, that a thread can take along.
     let file = stdin.as_fd().try_clone_to_owned().map(File::from);
     let file = file.map_err(|error| io_error(STDIN_LABEL, error))?;
-    open_stream(STDIN_LABEL.to_owned(), file)
+    if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return open_stream(STDIN_LABEL.to_owned(), Box::new(file));
+    }
+    stoppable(STDIN_LABEL.to_owned(), file, stop)
+}
+
+/// Opens a named pipe or the like.
+fn open_pipe(path: &Path, stop: &Stop) -> Result<FileSource, InputError> {
+    let label = label(path);
+    let file = File::open(path).map_err(|error| io_error(&label, error))?;
+    stoppable(label, file, stop)
+}
+
+fn stoppable(label: String, file: File, stop: &Stop) -> Result<FileSource, InputError> {
+    let stream = Stoppable::new(file, stop.clone()).map_err(|error| io_error(&label, error))?;
+    open_stream(label, Box::new(stream))
 }
 
 /// Opens a path, whatever it leads to.
@@ -230,7 +257,7 @@ pub(super) fn open_file(path: &Path) -> Result<FileSource, InputError> {
     let mut file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
-        return open_stream(label, file);
+        return open_stream(label, Box::new(file));
     }
     let head = read_head(&mut file).map_err(unreadable)?;
     let origin = Origin::new(label.clone(), Some(metadata.len()), None);
@@ -246,19 +273,19 @@ pub(super) fn open_file(path: &Path) -> Result<FileSource, InputError> {
         }
         Format::Compressed(_) | Format::Other { .. } => {
             file.rewind().map_err(unreadable)?;
-            open_stream(label, file)
+            open_stream(label, Box::new(file))
         }
     }
 }
 
 /// Opens what can be read only once, or must be decompressed.
-fn open_stream(label: String, mut file: File) -> Result<FileSource, InputError> {
-    let head = read_head(&mut file).map_err(|error| io_error(&label, error))?;
+fn open_stream(label: String, mut input: Stream) -> Result<FileSource, InputError> {
+    let head = read_head(&mut input).map_err(|error| io_error(&label, error))?;
     let (format, compression) = match format(&label, &head)? {
         Format::Compressed(compression) => (None, Some(compression)),
         format => (Some(format), None),
     };
-    let whole: Stream = Box::new(io::Cursor::new(head).chain(file));
+    let whole: Stream = Box::new(io::Cursor::new(head).chain(input));
     let (mut stream, taken) = decompress(whole, compression);
     let format = match (format, compression) {
         (Some(format), _) => format,

@@ -8,7 +8,9 @@
 //! a rotated or split capture. Files that overlap in time are links of their own.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
 use super::damage::{Damage, DamageKind};
@@ -17,6 +19,9 @@ use super::{FileSource, Interface, Next, Source};
 use crate::decode::{Frame, LinkType};
 use crate::event::LinkId;
 use crate::time::Timestamp;
+
+/// Frames by which two inputs are told to be the same (count).
+const BEGINNING_FRAMES: u32 = 16;
 
 /// Several inputs, merged.
 #[derive(Debug, Default)]
@@ -64,12 +69,14 @@ struct Head {
 }
 
 impl Merge {
-    /// Looks at the first frame of each input.
+    /// Looks at the first frames of each input. `repeats` takes the files that begin as one before:
+    /// time stamps and bytes of a whole run of frames are equal in nothing but copies.
     ///
     /// # Errors
     /// The first input that cannot be used.
-    pub(super) fn new(members: Vec<Member>) -> Result<Self, InputError> {
+    pub(super) fn new(members: Vec<Member>, repeats: &mut Vec<String>) -> Result<Self, InputError> {
         let mut merge = Self::default();
+        let mut beginnings: HashMap<u64, PathBuf> = HashMap::new();
         for (number, member) in members.into_iter().enumerate() {
             let (state, mut source) = match member {
                 Member::File(path, _) => {
@@ -85,29 +92,47 @@ impl Merge {
                 continues: Vec::new(),
             });
             match &mut source {
-                Some(source) => merge.wait(number, source),
+                Some(source) => {
+                    let beginning = merge.wait(number, source);
+                    let State::Waiting(path) = &merge.inputs[number].state else { continue };
+                    match beginnings.entry(beginning) {
+                        Entry::Occupied(first) => repeats.push(format!(
+                            "{} begins with the same packets as {}",
+                            path.display(),
+                            first.get().display()
+                        )),
+                        Entry::Vacant(place) => _ = place.insert(path.clone()),
+                    }
+                }
                 None => merge.advance(number),
             }
         }
         Ok(merge)
     }
 
-    /// Notes when a file begins. It will be opened again then.
-    fn wait(&mut self, number: usize, source: &mut FileSource) {
-        loop {
+    /// Notes when a file begins. It will be opened again then. Returns a hash of its first frames.
+    fn wait(&mut self, number: usize, source: &mut FileSource) -> u64 {
+        let mut hash = DefaultHasher::new();
+        let mut frames = 0;
+        while frames < BEGINNING_FRAMES {
             match source.next() {
                 Next::Link(..) => {}
                 Next::Frame(_, frame) => {
-                    self.heads.push(Reverse((frame.at, number)));
-                    return;
+                    if frames == 0 {
+                        self.heads.push(Reverse((frame.at, number)));
+                    }
+                    (frame.at, frame.wire_bytes, frame.bytes).hash(&mut hash);
+                    frames += 1;
                 }
-                Next::End => {
+                Next::End if frames == 0 => {
                     self.damages.extend(source.damages());
                     self.inputs[number].state = State::Ended;
-                    return;
+                    break;
                 }
+                Next::End => break,
             }
         }
+        hash.finish()
     }
 
     /// Opens a file whose first frame's turn has come; its head is read. `false` where it has

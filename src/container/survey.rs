@@ -15,6 +15,7 @@
 
 use std::net::IpAddr;
 
+use super::Settings;
 use crate::bounded::BoundedMap;
 use crate::decode::Packet;
 use crate::event::Zone;
@@ -47,6 +48,7 @@ pub struct Survey {
     packets: [u64; 2],
     addresses: BoundedMap<IpAddr, Seen>,
     order: u32,
+    settings: Settings,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,9 +64,14 @@ struct Seen {
 }
 
 impl Survey {
-    /// Nothing seen.
-    pub fn new() -> Self {
-        Self { packets: [0; 2], addresses: BoundedMap::new(ADDRESSES_MAX), order: 0 }
+    /// Nothing seen. What the configuration calls a service or a node is no container.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            packets: [0; 2],
+            addresses: BoundedMap::new(ADDRESSES_MAX),
+            order: 0,
+            settings: settings.clone(),
+        }
     }
 
     /// Counts a packet.
@@ -108,7 +115,9 @@ impl Survey {
         for (ip, seen) in self.addresses.iter() {
             let family = usize::from(ip.is_ipv6());
             let missing = self.packets[family].saturating_sub(seen.packets) as f64;
-            if missing <= self.packets[family] as f64 * STRANGERS_MAX {
+            if missing <= self.packets[family] as f64 * STRANGERS_MAX
+                && !self.settings.is_infrastructure(*ip)
+            {
                 everywhere[family].push((*ip, *seen));
             }
         }
@@ -157,7 +166,10 @@ impl Survey {
     }
 
     fn node(&self) -> VantagePoint {
-        let private = self.addresses.iter().any(|(ip, _)| Zone::of(*ip) == Zone::Cluster);
+        let private = self
+            .addresses
+            .iter()
+            .any(|(ip, _)| Zone::of(*ip) == Zone::Cluster && !self.settings.is_infrastructure(*ip));
         VantagePoint::Node { private }
     }
 }
@@ -187,12 +199,6 @@ fn is_infrastructure(ip: IpAddr) -> bool {
     }
 }
 
-impl Default for Survey {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,7 +209,12 @@ mod tests {
     const BRIDGE: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
     fn decide(pairs: &[(&str, &str)]) -> VantagePoint {
-        let mut survey = Survey::new();
+        let mut survey = Survey::new(&Settings::default());
+        count(&mut survey, pairs);
+        survey.decide()
+    }
+
+    fn count(survey: &mut Survey, pairs: &[(&str, &str)]) {
         for (from, to) in pairs {
             survey.count(&Packet {
                 source: from.parse().unwrap(),
@@ -219,7 +230,6 @@ mod tests {
                 macs: Some((POD, BRIDGE)),
             });
         }
-        survey.decide()
     }
 
     fn veth(ips: &[&str]) -> VantagePoint {
@@ -238,7 +248,7 @@ mod tests {
             ("a neighbour on a bridge", "172.31.9.17", "172.31.9.4", 64, false),
         ] {
             let [own, peer]: [IpAddr; 2] = [own, peer].map(|ip| ip.parse().unwrap());
-            let mut survey = Survey::new();
+            let mut survey = Survey::new(&Settings::default());
             for (source, destination, hop_limit) in [(peer, own, hop_limit), (own, peer, 64)] {
                 survey.count(&Packet {
                     source,
@@ -259,6 +269,21 @@ mod tests {
                 false => VantagePoint::Pair(own.min(peer), own.max(peer)),
             };
             assert_eq!(survey.decide(), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_the_configuration_calls_a_node_or_service_is_no_container() {
+        let nodes = ["10.0.0.2".parse().unwrap()];
+        let services = ["10.250.0.0/16".parse().unwrap()];
+        for (case, peer) in [("a node", "10.0.0.2"), ("a service", "10.250.3.4")] {
+            let mut survey = Survey::new(&Settings {
+                node_networks: nodes.to_vec(),
+                service_networks: services.to_vec(),
+                ..Settings::default()
+            });
+            count(&mut survey, &[("10.0.0.3", peer)]);
+            assert_eq!(survey.decide(), veth(&["10.0.0.3"]), "{case}");
         }
     }
 

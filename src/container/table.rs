@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 
 /// Strangers (packets without the veth's container) after which the capture counts as a node's.
 const STRANGERS_MIN: u64 = 16;
+/// Addresses that are no container's, kept for the report (count).
+const STRANGERS_SHOWN: usize = 6;
 
 /// All containers, by number and by address. `D` is what is kept beside each: its detectors.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct Containers<D> {
     refused: u64,
     packets: u64,
     strangers: u64,
+    strangers_seen: Vec<IpAddr>,
 }
 
 /// Which addresses become containers without being named.
@@ -61,6 +64,7 @@ impl<D> Containers<D> {
             refused: 0,
             packets: 0,
             strangers: 0,
+            strangers_seen: Vec::new(),
         }
     }
 
@@ -138,10 +142,43 @@ impl<D> Containers<D> {
             return self.add(at, &addresses, Attribution::Configured, &make);
         }
         let inside = self.settings.pod_networks.iter().any(|network| network.contains(ip));
-        if self.rule == Rule::PodNetworks && inside && !self.is_infrastructure(ip) {
+        if self.rule == Rule::PodNetworks && inside && !self.settings.is_infrastructure(ip) {
             return self.add(at, &[ip], Attribution::PodNetwork, &make);
         }
+        if self.strangers_seen.len() < STRANGERS_SHOWN
+            && matches!(Zone::of(ip), Zone::Cluster | Zone::External)
+            && !self.strangers_seen.contains(&ip)
+        {
+            self.strangers_seen.push(ip);
+        }
         None
+    }
+
+    /// Configured containers and pod networks that no packet matched, each in words.
+    pub fn unmatched(&self) -> Vec<String> {
+        if self.refused > 0 {
+            // They may be among those that found no room.
+            return Vec::new();
+        }
+        let has = |test: &dyn Fn(IpAddr) -> bool| {
+            self.iter().any(|container| container.addresses.iter().any(|ip| test(*ip)))
+        };
+        let settings = &self.settings;
+        let named = settings.named.iter().filter(|named| !has(&|ip| named.addresses.contains(&ip)));
+        let networks =
+            settings.pod_networks.iter().filter(|network| !has(&|ip| network.contains(ip)));
+        named
+            .map(|named| {
+                let addresses: Vec<_> = named.addresses.iter().map(IpAddr::to_string).collect();
+                format!("container {} ({})", named.name, addresses.join(", "))
+            })
+            .chain(networks.map(|network| format!("pod network {network}")))
+            .collect()
+    }
+
+    /// Where containers are configured: some addresses that are none, the first seen first.
+    pub fn strangers(&self) -> &[IpAddr] {
+        &self.strangers_seen
     }
 
     /// This address opened a flow and was answered: it may become a container.
@@ -152,7 +189,7 @@ impl<D> Containers<D> {
             Zone::External => !private,
             Zone::Host | Zone::LinkLocal | Zone::Group => false,
         };
-        if !fits || self.is_infrastructure(ip) {
+        if !fits || self.settings.is_infrastructure(ip) {
             return None;
         }
         self.add(at, &[ip], Attribution::Originator, &make)
@@ -220,11 +257,6 @@ impl<D> Containers<D> {
     /// Addresses that found no room (count of attempts).
     pub const fn refused(&self) -> u64 {
         self.refused
-    }
-
-    fn is_infrastructure(&self, ip: IpAddr) -> bool {
-        let networks = [&self.settings.service_networks, &self.settings.node_networks];
-        networks.into_iter().flatten().any(|network| network.contains(ip))
     }
 
     fn add(

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Settings;
+use crate::config::Config;
 use crate::container::survey::{Survey, VantagePoint};
-use crate::decode::{self, Decoder, Frame, LinkType};
+use crate::decode::{Decoder, Frame, LinkType};
 use crate::event::LinkId;
 use crate::time::Timestamp;
 
@@ -34,10 +34,11 @@ struct Held {
 }
 
 impl HeldBack {
-    pub(super) fn new(settings: &Settings, decode: &decode::Settings) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
+        let settings = &config.engine;
         Self {
-            survey: Survey::new(),
-            decoder: Decoder::new(decode.clone()),
+            survey: Survey::new(&config.containers),
+            decoder: Decoder::new(config.decode.clone()),
             frames_max: settings.survey_frames,
             bytes_max: settings.survey_bytes,
             until: None,

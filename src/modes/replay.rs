@@ -4,21 +4,30 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::flag;
+use signal_hook::low_level::signal_name;
 
 use super::progress::Progress;
 use super::warn;
-use crate::alert::CaptureState;
-use crate::capture::{self, Next, Opened, Opening, Source};
+use crate::alert::{CaptureState, Inputs};
+use crate::capture::{self, DamageKind, Next, Opened, Opening, Source, Stop};
 use crate::cli::ReplayArgs;
 use crate::config::Config;
+use crate::container::Named;
 use crate::engine::{Engine, Input};
 use crate::output::{Sink, Worst};
 use crate::record::Output;
 
 /// Exit code of a run that found what it was told to fail on.
 const FOUND: u8 = 1;
+
+/// Added to a signal's number where it ended the run, as shells do.
+const SIGNALLED: u8 = 128;
 
 /// Packets between two looks at anything but packets (count).
 const BATCH_PACKETS: u32 = 4_096;
@@ -30,12 +39,20 @@ const BATCH_PACKETS: u32 = 4_096;
 pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let config = effective(args)?;
     let mut engine = Engine::new(&config)?;
-    let Opened { source, total_bytes, notes } = capture::open(&args.inputs)?;
-    if args.verbose {
-        notes.iter().for_each(|note| warn(note));
+    let signals = Signals::catch()?;
+    let Opened { source, total_bytes, notes, repeats } =
+        capture::open_until(&args.inputs, &signals.stop)?;
+    say_passed_over(&notes, args.verbose);
+    for repeat in &repeats {
+        warn(&format!("{repeat}: what both hold counts twice; name each capture once"));
     }
     refuse_to_overwrite(args)?;
     let mut output = Worst::new(super::output(&args.results)?);
+    let inputs = Inputs {
+        passed_over: notes.len() as u64,
+        repeated: repeats.len() as u64,
+        ..Inputs::default()
+    };
     let mut feeder = Feeder {
         engine: &mut engine,
         output: &mut output,
@@ -43,7 +60,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         verbose: args.verbose,
         // Whoever asks for a verdict gets it, even if nobody reads the records any more.
         stop_when_unread: args.fail_on.is_none(),
-        capture: CaptureState::default(),
+        capture: CaptureState { inputs, ..CaptureState::default() },
+        stop: &signals.stop,
     };
     match source {
         Opening::Pcap(mut source) => feeder.feed(&mut *source),
@@ -52,8 +70,56 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     engine.finish(&mut output);
     super::check_written(&mut **output.output(), &args.results)?;
+    if let Some(signal) = signals.caught() {
+        let (frames, name) = (engine.stats().frames, signal_name(signal).unwrap_or("a signal"));
+        warn(&format!("interrupted by {name}: the records cover the first {frames} packets"));
+        return Ok(ExitCode::from(SIGNALLED + signal as u8));
+    }
+    if args.fail_on.is_none() && output.output().is_broken() {
+        return Ok(ExitCode::from(SIGNALLED + SIGPIPE as u8));
+    }
     let failed = args.fail_on.is_some_and(|least| output.severity() >= Some(least));
     Ok(if failed { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
+}
+
+/// The first SIGINT or SIGTERM ends the reading; one more ends the process.
+struct Signals {
+    stop: Stop,
+    caught: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    fn catch() -> anyhow::Result<Self> {
+        let signals = Self { stop: Stop::default(), caught: Arc::default() };
+        for signal in [SIGINT, SIGTERM] {
+            let (stop, caught) = (Arc::clone(signals.stop.flag()), Arc::clone(&signals.caught));
+            // In this order: the flag that makes a signal final is set after it was asked for.
+            flag::register_conditional_default(signal, Arc::clone(&stop))
+                .and_then(|_| flag::register_usize(signal, caught, signal as usize))
+                .and_then(|_| flag::register(signal, stop))
+                .context("signals cannot be caught")?;
+        }
+        Ok(signals)
+    }
+
+    /// The signal that came, if one did.
+    fn caught(&self) -> Option<i32> {
+        let signal = self.caught.load(Ordering::Relaxed);
+        self.stop.is_asked().then_some(signal as i32)
+    }
+}
+
+/// Says which files of directories were no captures: in one line, or each.
+fn say_passed_over(notes: &[String], each: bool) {
+    match notes {
+        [] => {}
+        [note] => warn(note),
+        _ if each => notes.iter().for_each(|note| warn(note)),
+        [first, ..] => warn(&format!(
+            "{} files cannot be read as captures; --verbose names each; the first: {first}",
+            notes.len()
+        )),
+    }
 }
 
 /// Fails if the records would be written over an input, by whatever name either is called.
@@ -94,7 +160,24 @@ fn effective(args: &ReplayArgs) -> anyhow::Result<Config> {
     let given = &args.containers;
     containers.named.retain(|named| given.iter().all(|other| other.name != named.name));
     containers.named.splice(0..0, given.iter().cloned());
+    refuse_shared_addresses(&containers.named)?;
     Ok(config)
+}
+
+/// Fails if an address belongs to two containers: one of them would have no traffic.
+fn refuse_shared_addresses(named: &[Named]) -> anyhow::Result<()> {
+    for (place, one) in named.iter().enumerate() {
+        for other in &named[..place] {
+            if let Some(ip) = one.addresses.iter().find(|ip| other.addresses.contains(ip)) {
+                bail!(
+                    "containers {} and {} both have the address {ip}; give it to one of them",
+                    other.name,
+                    one.name
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The reading loop and what it looks at now and then.
@@ -105,20 +188,33 @@ struct Feeder<'a> {
     verbose: bool,
     stop_when_unread: bool,
     capture: CaptureState,
+    stop: &'a Stop,
 }
 
 impl Feeder<'_> {
     fn feed<S: Source>(&mut self, source: &mut S) {
         while self.batch(source) {
             self.progress.at(source.position());
-            if self.stop_when_unread && self.output.output().is_broken() {
+            let unread = self.stop_when_unread && self.output.output().is_broken();
+            if unread || self.stop.is_asked() {
                 break;
             }
         }
         self.progress.clear();
+        let inputs = &mut self.capture.inputs;
+        inputs.interrupted = self.stop.is_asked();
         for damage in source.damages() {
+            match damage.kind {
+                DamageKind::Skipped { frames, .. } => inputs.skipped_frames += frames,
+                // A stream that was stopped ends where it ends.
+                DamageKind::CutOff | DamageKind::CompressedCutOff(_) if inputs.interrupted => {
+                    continue;
+                }
+                _ => inputs.cut_off += 1,
+            }
             warn(&damage.to_string());
         }
+        self.engine.handle(Input::Capture(self.capture), self.output);
     }
 
     /// Reads the next packets; `false` at the end.

@@ -57,7 +57,7 @@ impl<W: Write> Output for Table<W> {
         let mut page = Page::new(self.look);
         headline(&mut page, &self.findings, summary);
         findings::write(&mut page, &self.findings);
-        containers::write(&mut page, &self.findings, summary.containers);
+        containers::write(&mut page, &self.findings, summary);
         unseen::write(&mut page, summary.stats);
         allowed::write(&mut page, summary);
         self.out.buffer().extend_from_slice(page.text().as_bytes());
@@ -111,7 +111,7 @@ fn headline(page: &mut Page, findings: &Findings, summary: &Summary<'_>) {
         "No packets were read.".to_owned()
     } else {
         format!(
-            "Looked at {} with {} in {} ({}).",
+            "Looked at {}, {} with their link headers, in {} ({}).",
             plural(stats.frames, "packet"),
             bytes(stats.frame_bytes),
             duration(last.since(first)),

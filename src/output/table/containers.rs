@@ -7,9 +7,12 @@ use super::findings::Findings;
 use super::text::{Page, bytes, count, fitted, harmless, style};
 use crate::container::{Attribution, Container};
 use crate::detect::Severity;
+use crate::record::Summary;
 
 /// Containers without findings that have a line of their own (count); the rest is one line.
 const QUIET_MAX: usize = 30;
+/// Configured containers and networks without traffic that are named (count).
+const UNMATCHED_MAX: usize = 8;
 /// A container's name is not cut below this (columns).
 const NAME_MIN: usize = 16;
 
@@ -43,9 +46,16 @@ const COLUMNS: [Column; 6] = [
 ];
 
 /// Writes the table, and what its "found by" means.
-pub(super) fn write(page: &mut Page, findings: &Findings, containers: &[&Container]) {
+pub(super) fn write(page: &mut Page, findings: &Findings, summary: &Summary<'_>) {
+    let containers = summary.containers;
     if containers.is_empty() {
         page.heading("No container");
+        if !summary.unmatched.is_empty() {
+            for unmatched in unmatched(summary) {
+                page.paragraph(&unmatched);
+            }
+            return;
+        }
         page.paragraph(
             "No address here looks like a container's: none takes part in every packet, and no \
              private address opens flows. Name containers or their networks under [containers] in \
@@ -76,6 +86,29 @@ pub(super) fn write(page: &mut Page, findings: &Findings, containers: &[&Contain
         let name = attribution.as_str().replace('_', " ");
         page.remark(&format!("{name}: {meaning}"));
     }
+    page.remark("sent, received: bytes of IP packets, without link headers");
+    for unmatched in unmatched(summary) {
+        page.remark(&unmatched);
+    }
+}
+
+/// What is configured and matched nothing, and what was there instead.
+fn unmatched(summary: &Summary<'_>) -> Vec<String> {
+    let mut lines: Vec<_> = summary
+        .unmatched
+        .iter()
+        .take(UNMATCHED_MAX)
+        .map(|what| format!("Configured, and in no packet: {what}."))
+        .collect();
+    let more = summary.unmatched.len().saturating_sub(UNMATCHED_MAX);
+    if more > 0 {
+        lines.push(format!("Configured, and in no packet: {} more.", count(more as u64)));
+    }
+    if !lines.is_empty() && !summary.strangers.is_empty() {
+        let addresses: Vec<_> = summary.strangers.iter().map(ToString::to_string).collect();
+        lines.push(format!("In packets, and no container's: {}.", addresses.join(", ")));
+    }
+    lines
 }
 
 const MEANINGS: [(Attribution, &str); 8] = [

@@ -128,16 +128,9 @@ fn numbers(alert: &Alert) -> String {
     let pairs = alert.finding.evidence.iter().map(|(name, value)| {
         let number = value.as_u64();
         let value = match value {
-            Value::String(text) => text.clone(),
             Value::Array(list) => list_of(list),
-            Value::Number(number) => match number.as_f64() {
-                // Ratios and means are not known to sixteen digits.
-                Some(float) if number.is_f64() => significant(float),
-                _ => number.to_string(),
-            },
-            other => other.to_string(),
+            one => fitted(&harmless(&text_of(one)), VALUE_MAX),
         };
-        let value = fitted(&harmless(&value), VALUE_MAX);
         match number.filter(|number| *number >= READABLE_BYTES && name.ends_with("_bytes")) {
             Some(number) => format!("{name}={value} ({})", bytes(number)),
             None => format!("{name}={value}"),
@@ -146,10 +139,42 @@ fn numbers(alert: &Alert) -> String {
     pairs.collect::<Vec<_>>().join("  ")
 }
 
-/// `user_identity,file_listing`: strings as they are, anything else as JSON.
+/// A value for people: `203.0.113.9`, `0.25`; the members of an object as `(peer=…, bytes=…)`.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            // Ratios and means are not known to sixteen digits.
+            Some(float) if number.is_f64() => significant(float),
+            _ => number.to_string(),
+        },
+        Value::Array(list) => list_of(list),
+        Value::Object(members) => {
+            let members: Vec<_> =
+                members.iter().map(|(name, value)| format!("{name}={}", text_of(value))).collect();
+            format!("({})", members.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// `user_identity,file_listing`: whole items, as many as fit, and how many more there are.
 fn list_of(list: &[Value]) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    list.iter().map(text).collect::<Vec<_>>().join(",")
+    if list.is_empty() {
+        return "none".to_owned();
+    }
+    let mut text = String::new();
+    for (place, value) in list.iter().enumerate() {
+        let item = fitted(&harmless(&text_of(value)), VALUE_MAX);
+        let comma = if place > 0 { "," } else { "" };
+        if place > 0 && text.len() + item.len() > VALUE_MAX {
+            text.push_str(&format!(" and {} more", list.len() - place));
+            break;
+        }
+        text.push_str(comma);
+        text.push_str(&item);
+    }
+    text
 }
 
 /// Four significant digits at most: `0.1234`, `12.5`, `1234567`.
@@ -179,6 +204,22 @@ fn more(alert: &Alert) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_are_cut_between_items() {
+        let part = |number: u64| {
+            serde_json::json!({"peer": "203.0.113.9:443", "ratio": 0.125,
+            "sent_bytes": number})
+        };
+        assert_eq!(list_of(&[]), "none");
+        assert_eq!(list_of(&["a".into(), 2.into()]), "a,2");
+        assert_eq!(
+            list_of(&(1..=9).map(part).collect::<Vec<_>>()),
+            "(peer=203.0.113.9:443, ratio=0.125, sent_bytes=1),\
+             (peer=203.0.113.9:443, ratio=0.125, sent_bytes=2),\
+             (peer=203.0.113.9:443, ratio=0.125, sent_bytes=3) and 6 more"
+        );
+    }
 
     #[test]
     fn floats_are_rounded_to_what_is_known() {

@@ -25,6 +25,29 @@ fn lines(stats: &Stats) -> Vec<String> {
             lines.push(line);
         }
     };
+    let inputs = stats.inputs;
+    say(
+        u64::from(inputs.interrupted),
+        "Reading was interrupted: what came after is not in here.".to_owned(),
+    );
+    for (number, one, many, what) in [
+        (inputs.cut_off, "input was", "inputs were", "cut off or damaged, and read up to there."),
+        (inputs.passed_over, "file was", "files were", "passed over: not readable as captures."),
+        (
+            inputs.repeated,
+            "input begins",
+            "inputs begin",
+            "with the same packets as another: what both hold counts twice.",
+        ),
+        (
+            inputs.skipped_frames,
+            "frame was",
+            "frames were",
+            "left out: the link type of the interface cannot be read.",
+        ),
+    ] {
+        say(number, format!("{} {} {what}", count(number), if number == 1 { one } else { many }));
+    }
     let frames = |number: u64| plural(number, "frame");
     let of_all = |number: u64| {
         let all = stats.frames.saturating_add(stats.dropped_frames).max(1);

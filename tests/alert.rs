@@ -1,12 +1,15 @@
-//! Tests of the alerts' life.
+//! Findings that open, grow, are allowed for a while, and close.
+#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::time::Duration;
 
-use super::*;
-use crate::allow::Entry;
-use crate::baseline::Destinations;
-use crate::container::{Attribution, Names};
-use crate::event::IpProtocol;
+use vethwatch::alert::{AlertState, Alerts, Settings};
+use vethwatch::allow::{AllowList, Entry};
+use vethwatch::baseline::Destinations;
+use vethwatch::container::{Attribution, Container, ContainerIdentity, Names};
+use vethwatch::detect::{Finding, Rule};
+use vethwatch::event::{Endpoint, IpProtocol};
+use vethwatch::time::Timestamp;
 
 static RULE: Rule = Rule {
     id: "exfil.volume",
