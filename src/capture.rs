@@ -8,6 +8,7 @@
 //! The common case, one uncompressed pcap file, hands out what libpcap returns: no copy, no
 //! allocation, no dynamic dispatch.
 
+pub mod batch;
 mod compressed;
 mod damage;
 mod format;

@@ -144,15 +144,14 @@ pub struct SidecarArgs {
     #[command(flatten)]
     pub results: ResultArgs,
 
-    /// Bytes of each frame that are captured; segments of a veth may take 64 KiB
-    #[arg(long, value_name = "BYTES", default_value_t = 65_550,
-        value_parser = clap::value_parser!(i32).range(96..=262_144))]
-    pub snaplen: i32,
+    /// Bytes of each frame that are captured; segments of a veth may take 64 KiB [default: the
+    /// configuration's, 65550]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(96..=262_144))]
+    pub snaplen: Option<u32>,
 
-    /// Kernel buffer of each interface in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 4,
-        value_parser = clap::value_parser!(i32).range(1..=1_024))]
-    pub buffer: i32,
+    /// Kernel buffer of each interface in MiB [default: the configuration's, 4]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_023))]
+    pub buffer: Option<u32>,
 }
 
 /// `vethwatch config`

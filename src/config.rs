@@ -3,14 +3,16 @@
 //! `deploy/vethwatch.toml` has every key with its meaning and default. It is made from the doc
 //! comments and defaults of the `Settings` structs, and a test keeps it so.
 
+pub mod capture;
 mod documented;
 mod limits;
+pub mod output;
 mod problem;
 
 use serde::{Deserialize, Serialize};
 
 use crate::detect::DETECTORS;
-use crate::{alert, allow, baseline, container, decode, engine, flow, proto};
+use crate::{alert, allow, baseline, config, container, decode, engine, flow, proto};
 
 pub use problem::{Problem, nearest};
 
@@ -34,6 +36,10 @@ pub struct Config {
     pub alert: alert::Settings,
     /// `[detect.<detector>]`: each detector's own table.
     pub detect: toml::Table,
+    /// `[capture]`: live capture only.
+    pub capture: config::capture::Settings,
+    /// `[output]`: live capture only.
+    pub output: config::output::Settings,
     /// `[[allow]]`
     pub allow: Vec<allow::Entry>,
 }

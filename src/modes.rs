@@ -1,20 +1,23 @@
 //! What the commands do: each feeds the engine, or answers from the same tables that it uses.
 
 pub mod info;
+mod live;
 mod progress;
 pub mod replay;
 pub mod sidecar;
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 
 use crate::cli::{Cli, Command, ResultArgs};
-use crate::config::Config;
-use crate::output::{Events, Look, OUTPUTS, Options, Sink, eve, table};
+use crate::config::{self, Config};
+use crate::output::carrier::Carrier;
+use crate::output::{Events, Look, OUTPUTS, Options, Registration, Sink, eve, queue, table};
 
 /// Does what the command line asks.
 ///
@@ -39,17 +42,52 @@ fn load_config(path: Option<&Path>) -> anyhow::Result<Config> {
     Config::parse(&text).map_err(|problem| anyhow!("{origin}{problem}"))
 }
 
-/// An output in the asked format. On a terminal that is a report, unless it goes to a file.
+/// An output in the asked format that writes at once. On a terminal that is a report, unless it goes
+/// to a file.
 fn output(args: &ResultArgs) -> anyhow::Result<Box<dyn Sink>> {
-    let (writer, look): (Box<dyn Write>, Look) = match &args.output {
-        None => (Box::new(io::stdout()), Look::of_stdout()),
+    let format = format(args)?;
+    let (file, options) = destination(args)?;
+    let carrier: Box<dyn Carrier> = match file {
+        None => Box::new(io::stdout()),
+        Some(file) => Box::new(file),
+    };
+    Ok((format.make)(options, carrier))
+}
+
+/// The same before a queue, for whoever must not wait.
+fn queued_output(
+    args: &ResultArgs,
+    settings: &config::output::Settings,
+) -> anyhow::Result<(Box<dyn Sink>, queue::Writer)> {
+    let format = format(args)?;
+    let (file, options) = destination(args)?;
+    let file = match file {
+        None => {
+            let own = io::stdout().as_fd().try_clone_to_owned();
+            File::from(own.context("standard output cannot be used; give a file with --output")?)
+        }
+        Some(file) => file,
+    };
+    let (queue, writer) =
+        queue::start(settings, file).context("no thread can be started for the output")?;
+    Ok(((format.make)(options, Box::new(queue)), writer))
+}
+
+/// The file that was asked for, if one was, and how to write there.
+fn destination(args: &ResultArgs) -> anyhow::Result<(Option<File>, Options)> {
+    let (file, look) = match &args.output {
+        None => (None, Look::of_stdout()),
         Some(path) => {
             let file = File::create(path).with_context(|| {
                 format!("{}: cannot be written; check the path given with --output", path.display())
             })?;
-            (Box::new(file), Look { width: Look::WIDTH, colour: false })
+            (Some(file), Look { width: Look::WIDTH, colour: false })
         }
     };
+    Ok((file, Options { events: args.events.unwrap_or(Events::ALL), look }))
+}
+
+fn format(args: &ResultArgs) -> anyhow::Result<&'static Registration> {
     let to_terminal = args.output.is_none() && io::stdout().is_terminal();
     // Only EVE has kinds of records: whoever chooses among them wants it.
     let to_read = to_terminal && args.events.is_none();
@@ -62,15 +100,18 @@ fn output(args: &ResultArgs) -> anyhow::Result<Box<dyn Sink>> {
         );
     }
     let format = OUTPUTS.iter().find(|output| output.name == name);
-    let format = format.with_context(|| format!("there is no format `{name}`"))?;
-    Ok((format.make)(Options { events: args.events.unwrap_or(Events::ALL), look }, writer))
+    format.with_context(|| format!("there is no format `{name}`"))
+}
+
+/// Where records go, for messages.
+fn place(args: &ResultArgs) -> String {
+    args.output.as_deref().map_or("standard output".into(), |path| path.display().to_string())
 }
 
 /// Fails if records could not be written.
 fn check_written(output: &mut dyn Sink, args: &ResultArgs) -> anyhow::Result<()> {
     let Some(error) = output.take_error() else { return Ok(()) };
-    let place =
-        args.output.as_deref().map_or("standard output".into(), |path| path.display().to_string());
+    let place = place(args);
     bail!("{place}: the records cannot be written: {error}; check its space and permissions")
 }
 

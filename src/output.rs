@@ -1,16 +1,19 @@
 //! Records to text: one file per format, one row in [`OUTPUTS`].
 
+pub mod carrier;
 mod chunks;
 pub mod eve;
+pub mod queue;
 pub mod table;
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
 use crate::alert::AlertState;
 use crate::detect::Severity;
 use crate::event::LinkId;
+use crate::output::carrier::Carrier;
 use crate::record::{Output, Record, RecordKind, Summary};
 
 /// Version of the records' shape. Grows by additions only: what a reader of 1.0 relies on stays.
@@ -26,7 +29,7 @@ pub struct Registration {
     /// One line for `--help`.
     pub about: &'static str,
     /// Makes one.
-    pub make: fn(Options, Box<dyn Write>) -> Box<dyn Sink>,
+    pub make: fn(Options, Box<dyn Carrier>) -> Box<dyn Sink>,
 }
 
 /// What all outputs are made with.
@@ -54,6 +57,24 @@ pub trait Sink: Output {
 
     /// What went wrong in writing, once. A reader that went away (a broken pipe) is no error.
     fn take_error(&mut self) -> Option<io::Error>;
+
+    /// What the interfaces of a live capture say of themselves, for the `stats` records that follow.
+    fn note_interfaces(&mut self, _interfaces: &[InterfaceCounts]) {}
+}
+
+/// What an interface under live capture says of itself (counts since the start).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct InterfaceCounts {
+    /// Which.
+    pub link: LinkId,
+    /// It is under capture at this moment.
+    pub watched: bool,
+    /// Frames that passed it, those dropped included.
+    pub passed_frames: u64,
+    /// Frames that the kernel dropped: its buffer was full.
+    pub kernel_dropped_frames: u64,
+    /// Frames that the interface dropped.
+    pub interface_dropped_frames: u64,
 }
 
 /// A set of kinds of records: `alert,flow`.

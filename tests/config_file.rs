@@ -21,6 +21,7 @@ const HEADER: &str = "\
 /// What the examples of lists say.
 const EXAMPLES: &[(&str, &str)] = &[
     ("addresses", "[\"10.244.1.7\", \"fd00::7\"]"),
+    ("buffer_bytes", "1048576"),
     ("container", "\"shop/web-*\""),
     ("destination", "\"*.backup.example.com\""),
     ("detector", "\"exfiltration\""),
@@ -34,6 +35,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("port", "443"),
     ("reason", "\"nightly backup\""),
     ("rule", "\"exfil.volume\""),
+    ("snaplen_bytes", "1024"),
 ];
 
 #[test]

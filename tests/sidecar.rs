@@ -52,7 +52,7 @@ impl Lab {
         for (name, value) in program.get_envs() {
             inside.env(name, value.unwrap_or_default());
         }
-        inside.stdin(Stdio::piped()).stdout(Stdio::null());
+        inside.stdin(Stdio::piped()).stdout(Stdio::piped());
         let log = File::create(self.path(&format!("log{}", self.children.len()))).unwrap();
         self.children.push(inside.stderr(log).spawn().unwrap());
         self.children.len() - 1
@@ -63,12 +63,17 @@ impl Lab {
     }
 
     fn watch(&mut self, records: &Path) -> usize {
+        let records = records.to_str().unwrap().to_owned();
+        self.watch_with(&["--output", &records])
+    }
+
+    fn watch_with(&mut self, arguments: &[&str]) -> usize {
         let namespace = self.pod.clone();
         let watcher = self.start(
             &namespace,
             Command::new(VETHWATCH)
-                .args(["sidecar", "--format", "eve", "--output"])
-                .arg(records)
+                .args(["sidecar", "--format", "eve"])
+                .args(arguments)
                 .env("POD_NAME", "web-0")
                 .env("POD_NAMESPACE", "shop"),
         );
@@ -81,13 +86,32 @@ impl Lab {
 
     /// Ends the watcher as a kubelet does, and tells how long it took.
     fn end(&mut self, watcher: usize) -> Duration {
+        let (code, took) = self.end_by("-TERM", watcher);
+        assert_eq!(code, Some(0), "{}", self.log(watcher));
+        took
+    }
+
+    /// Ends the watcher by a signal, and tells its exit code and how long it took.
+    fn end_by(&mut self, signal: &str, watcher: usize) -> (Option<i32>, Duration) {
         let begin = Instant::now();
-        let child = &mut self.children[watcher];
-        // `ip netns exec` becomes the program that it runs, so the number is the watcher's.
-        let id = child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        assert!(child.wait().unwrap().success());
-        begin.elapsed()
+        self.signal(signal, watcher);
+        let code = self.children[watcher].wait().unwrap().code();
+        (code, begin.elapsed())
+    }
+
+    fn signal(&self, signal: &str, program: usize) {
+        // `ip netns exec` becomes the program that it runs, so the number is the program's.
+        let id = self.children[program].id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// What a program said on standard error.
+    fn log(&self, program: usize) -> String {
+        fs::read_to_string(self.path(&format!("log{program}"))).unwrap_or_default()
+    }
+
+    fn hears(&self, program: usize, text: &str) {
+        until(Duration::from_secs(10), || self.log(program).contains(text));
     }
 
     fn python(&mut self, namespace: &str, script: &str) -> usize {
@@ -139,6 +163,16 @@ for _ in range(10): s.handle_request()";
 
 const ASK: &str = "import urllib.request,time
 for _ in range(5): urllib.request.urlopen('http://10.213.7.2:8080/').read(); time.sleep(0.1)";
+
+/// Sends so many datagrams, each to another port: each is a flow.
+const FLOOD: &str = "import socket,sys
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
+for n in range(int(sys.argv[1])): s.sendto(b'x'*int(sys.argv[2]),('10.213.7.2',10000+n%50000))";
+
+fn of_kind(records: &str, kind: &str) -> Vec<serde_json::Value> {
+    let read = records.lines().filter_map(|line| serde_json::from_str(line).ok());
+    read.filter(|record: &serde_json::Value| record["event_type"] == kind).collect()
+}
 
 fn alerts(records: &Path) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(records).unwrap_or_default();
@@ -195,4 +229,89 @@ fn stays_silent_beside_a_client() {
     let text = fs::read_to_string(&records).unwrap();
     let flows = text.lines().filter(|line| line.contains("\"event_type\":\"flow\"")).count();
     assert!(flows >= 5, "{text}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_reader_that_stopped_holds_up_neither_capture_nor_end() {
+    let mut lab = Lab::new();
+    let config = lab.path("config.toml");
+    fs::write(&config, "[output]\nqueue_bytes = 65536\n").unwrap();
+    let watcher = lab.watch_with(&["--config", config.to_str().unwrap()]);
+    let pod = lab.pod.clone();
+    // Some 2 MB of flow records at the end; nobody reads them.
+    let flood = lab.start(&pod, Command::new("python3").args(["-c", FLOOD, "3000", "10"]));
+    assert!(lab.children[flood].wait().unwrap().success());
+    let (code, took) = lab.end_by("-TERM", watcher);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let log = lab.log(watcher);
+    assert_eq!(code, Some(2), "{log}");
+    assert!(log.contains("dropped for want of room in the queue"), "{log}");
+    assert!(log.contains("could not be written in time"), "{log}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn says_what_each_interface_passed_and_dropped() {
+    let mut lab = Lab::new();
+    let (records, config) = (lab.path("records.json"), lab.path("config.toml"));
+    fs::write(
+        &config,
+        "[output]\nstats_interval_s = 1\n\
+         [[capture.interfaces]]\nname = \"eth0\"\nbuffer_bytes = 1048576\n",
+    )
+    .unwrap();
+    let paths = [&records, &config].map(|path| path.to_str().unwrap().to_owned());
+    let watcher = lab.watch_with(&["--output", &paths[0], "--config", &paths[1], "--loopback"]);
+    // What comes while it is stopped does not fit into its buffer.
+    lab.signal("-STOP", watcher);
+    let pod = lab.pod.clone();
+    let flood = lab.start(&pod, Command::new("python3").args(["-c", FLOOD, "4000", "1400"]));
+    assert!(lab.children[flood].wait().unwrap().success());
+    lab.signal("-CONT", watcher);
+    let written = || of_kind(&fs::read_to_string(&records).unwrap_or_default(), "stats");
+    let dropped = |stats: &serde_json::Value| {
+        let interfaces = stats["vethwatch"]["interfaces"].as_array().unwrap().clone();
+        let eth0 = interfaces.iter().find(|interface| interface["name"] == "eth0").unwrap();
+        assert!(interfaces.iter().any(|interface| interface["name"] == "lo"), "{stats}");
+        [&eth0["passed_frames"], &eth0["kernel_dropped_frames"]].map(|n| n.as_u64().unwrap())
+    };
+    until(Duration::from_secs(5), || written().last().is_some_and(|last| dropped(last)[1] > 0));
+    assert!(lab.end(watcher) < Duration::from_secs(2));
+    let all = written();
+    assert!(all.iter().any(|stats| stats["vethwatch"]["final"] == false));
+    let last = all.last().unwrap();
+    let [passed, lost] = dropped(last);
+    assert!(passed >= 4_000 && lost < passed, "{last}");
+    assert_eq!(last["stats"]["capture"]["kernel_drops"], lost, "{last}");
+    assert_eq!(last["vethwatch"]["records_dropped"]["flow"], 0, "{last}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn an_interrupt_ends_it_too() {
+    let mut lab = Lab::new();
+    let records = lab.path("records.json");
+    let watcher = lab.watch(&records);
+    let (code, took) = lab.end_by("-INT", watcher);
+    assert_eq!(code, Some(0), "{}", lab.log(watcher));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(of_kind(&fs::read_to_string(&records).unwrap(), "stats").len(), 1);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn says_what_it_lacks_at_the_start() {
+    let mut lab = Lab::new();
+    let pod = lab.pod.clone();
+    let wrong = lab.start(&pod, Command::new(VETHWATCH).args(["sidecar", "--interface", "eth7"]));
+    assert_eq!(lab.children[wrong].wait().unwrap().code(), Some(2));
+    assert!(lab.log(wrong).contains("eth7: no such interface; there are: "), "{}", lab.log(wrong));
+    let bare = ["--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--clear-groups"];
+    let bare = lab.start(
+        &pod,
+        Command::new("setpriv").args(bare).args([VETHWATCH, "sidecar", "--interface", "eth0"]),
+    );
+    assert_eq!(lab.children[bare].wait().unwrap().code(), Some(2));
+    assert!(lab.log(bare).contains("NET_RAW"), "{}", lab.log(bare));
 }

@@ -1,6 +1,7 @@
 //! Interfaces, as they carry packets.
 
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use pcap::{Active, Capture, ConnectionStatus, Device, Precision};
 
@@ -47,15 +48,6 @@ pub enum LiveError {
         /// Name and number of the link type.
         link_type: String,
     },
-}
-
-/// How much is captured.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Snap length (bytes).
-    pub snaplen: i32,
-    /// Kernel buffer of an interface (bytes).
-    pub buffer_bytes: i32,
 }
 
 /// An interface that can be watched.
@@ -116,10 +108,30 @@ pub enum Heard<'a> {
     Gone(String),
 }
 
+/// What an interface has counted since its capture began.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Frames that passed it, those dropped included.
+    pub passed_frames: u64,
+    /// Frames that the kernel dropped: its buffer was full.
+    pub kernel_dropped_frames: u64,
+    /// Frames that the interface dropped.
+    pub interface_dropped_frames: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed_frames += other.passed_frames;
+        self.kernel_dropped_frames += other.kernel_dropped_frames;
+        self.interface_dropped_frames += other.interface_dropped_frames;
+    }
+}
+
 /// One interface under capture. Reading never blocks.
 pub struct LiveReader {
     capture: Capture<Active>,
     link_type: LinkType,
+    counters: Counters,
 }
 
 impl std::fmt::Debug for LiveReader {
@@ -128,20 +140,28 @@ impl std::fmt::Debug for LiveReader {
     }
 }
 
+/// Readable when frames have come, or the interface has gone.
+impl AsFd for LiveReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.capture.as_fd()
+    }
+}
+
 impl LiveReader {
     /// Starts to capture, what is sent and what is received. Not promiscuous: a pod's own traffic
-    /// passes its interface anyway.
+    /// passes its interface anyway. Takes snap length and kernel buffer in bytes.
     ///
     /// # Errors
     /// The kernel refuses, or the link type is none that can be decoded.
-    pub fn open(found: &Found, settings: Settings) -> Result<Self, LiveError> {
+    pub fn open(found: &Found, [snaplen, buffer]: [u32; 2]) -> Result<Self, LiveError> {
         let name = || found.name.clone();
+        let number = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
         let capture = Capture::from_device(found.device.clone())
             .map(|capture| {
                 capture
                     .promisc(false)
-                    .snaplen(settings.snaplen)
-                    .buffer_size(settings.buffer_bytes)
+                    .snaplen(number(snaplen))
+                    .buffer_size(number(buffer))
                     .timeout(GATHER_MS)
                     .precision(Precision::Nano)
             })
@@ -153,7 +173,7 @@ impl LiveReader {
             u32::try_from(number).ok().and_then(LinkType::from_number).ok_or_else(|| {
                 LiveError::LinkType { name: name(), link_type: link_type_name(number) }
             })?;
-        Ok(Self { capture, link_type })
+        Ok(Self { capture, link_type, counters: Counters::default() })
     }
 
     /// The next frame, if one is there.
@@ -171,12 +191,55 @@ impl LiveReader {
         }
     }
 
-    /// Frames that passed and frames that were dropped by the kernel or the interface, since the
-    /// capture began (count). Nothing where the interface is gone.
-    pub fn counts(&mut self) -> [u64; 2] {
-        let Ok(stat) = self.capture.stats() else { return [0; 2] };
-        let dropped = u64::from(stat.dropped) + u64::from(stat.if_dropped);
-        // On Linux, what libpcap counts as received holds what the kernel dropped.
-        [u64::from(stat.received) + u64::from(stat.if_dropped), dropped]
+    /// Counts since the capture began; the last known ones where the interface is gone.
+    pub fn counts(&mut self) -> Counts {
+        if let Ok(stat) = self.capture.stats() {
+            self.counters.advance([stat.received, stat.dropped, stat.if_dropped]);
+        }
+        self.counters.counts()
+    }
+}
+
+/// libpcap's counters have 32 bits and wrap: what is counted is how far they moved from one look to
+/// the next, which must come before they have gone round once (at ten million frames a second: seven
+/// minutes).
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    last: [u32; 3],
+    /// Received, dropped by the kernel, dropped by the interface.
+    totals: [u64; 3],
+}
+
+impl Counters {
+    fn advance(&mut self, now: [u32; 3]) {
+        for ((total, last), now) in self.totals.iter_mut().zip(&mut self.last).zip(now) {
+            *total += u64::from(now.wrapping_sub(*last));
+            *last = now;
+        }
+    }
+
+    /// On Linux, what libpcap counts as received holds what the kernel dropped.
+    const fn counts(&self) -> Counts {
+        let [received, kernel, interface] = self.totals;
+        Counts {
+            passed_frames: received + interface,
+            kernel_dropped_frames: kernel,
+            interface_dropped_frames: interface,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_that_wrap_go_on() {
+        let mut counters = Counters::default();
+        counters.advance([u32::MAX - 1, 5, 0]);
+        counters.advance([3, 5, 2]);
+        let counts = counters.counts();
+        assert_eq!(counts.passed_frames, u64::from(u32::MAX) + 4 + 2);
+        assert_eq!((counts.kernel_dropped_frames, counts.interface_dropped_frames), (5, 2));
     }
 }

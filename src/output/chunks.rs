@@ -1,25 +1,38 @@
 //! Bytes on their way out: collected into chunks, errors kept for the end.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
+
+use super::carrier::{Batch, Carrier, Counts};
+use crate::record::RecordKind;
 
 /// Written at once. Large enough that the system call is no cost, small enough for the cache.
 const CHUNK_BYTES: usize = 64 << 10;
 /// Room above a chunk for the record that fills it. Larger records grow the buffer once.
 const RECORD_BYTES: usize = 16 << 10;
 
-/// Collects bytes for a writer. After the first error nothing is written any more.
+/// Collects records for a carrier. After the first error nothing is written any more.
 pub(super) struct Chunks<W> {
     writer: W,
     bytes: Vec<u8>,
+    /// Complete records among the bytes, and where they end.
+    records: Counts,
+    done_bytes: usize,
     error: Option<io::Error>,
     broken: bool,
 }
 
-impl<W: Write> Chunks<W> {
+impl<W: Carrier> Chunks<W> {
     /// Nothing collected.
     pub(super) fn new(writer: W) -> Self {
         let bytes = Vec::with_capacity(CHUNK_BYTES + RECORD_BYTES);
-        Self { writer, bytes, error: None, broken: false }
+        Self {
+            writer,
+            bytes,
+            records: Counts::default(),
+            done_bytes: 0,
+            error: None,
+            broken: false,
+        }
     }
 
     /// Where a record is put together.
@@ -27,16 +40,31 @@ impl<W: Write> Chunks<W> {
         &mut self.bytes
     }
 
-    /// A record is complete: writes if a chunk is.
-    pub(super) fn record_done(&mut self) {
-        if self.bytes.len() >= CHUNK_BYTES {
-            self.write();
+    /// A record is complete: writes if a chunk is. What someone may wait for is written at once,
+    /// apart from the bulk before it, which may have to be dropped.
+    pub(super) fn record_done(&mut self, kind: RecordKind) {
+        let urgent = matches!(kind, RecordKind::Alert | RecordKind::Stats);
+        if urgent && self.done_bytes > 0 {
+            self.write_done();
         }
+        self.records.add(kind);
+        self.done_bytes = self.bytes.len();
+        if urgent {
+            self.flush();
+        } else if self.done_bytes >= CHUNK_BYTES {
+            self.write_done();
+        }
+    }
+
+    /// Records that the carrier dropped; `None` where it drops none.
+    pub(super) fn dropped(&self) -> Option<Counts> {
+        self.writer.dropped()
     }
 
     /// Writes everything, through the writer's own buffer too.
     pub(super) fn flush(&mut self) {
-        self.write();
+        self.done_bytes = self.bytes.len();
+        self.write_done();
         if !self.broken
             && let Err(error) = self.writer.flush()
         {
@@ -60,13 +88,17 @@ impl<W: Write> Chunks<W> {
         &self.writer
     }
 
-    fn write(&mut self) {
+    fn write_done(&mut self) {
+        let batch = Batch { bytes: &self.bytes[..self.done_bytes], records: self.records };
         if !self.broken
-            && let Err(error) = self.writer.write_all(&self.bytes)
+            && !batch.bytes.is_empty()
+            && let Err(error) = self.writer.carry(batch)
         {
             self.fail(error);
         }
-        self.bytes.clear();
+        self.bytes.drain(..self.done_bytes);
+        self.records = Counts::default();
+        self.done_bytes = 0;
     }
 
     fn fail(&mut self, error: io::Error) {
@@ -79,6 +111,8 @@ impl<W: Write> Chunks<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// Takes `room` bytes, then fails with `kind`.
@@ -113,7 +147,7 @@ mod tests {
             let mut chunks = Chunks::new(Full { room: 100, kind, calls: 0 });
             for _ in 0..3 {
                 chunks.buffer().resize(CHUNK_BYTES, b'x');
-                chunks.record_done();
+                chunks.record_done(RecordKind::Flow);
             }
             chunks.flush();
             assert!(chunks.is_broken(), "{case}");
@@ -127,7 +161,7 @@ mod tests {
     fn writes_whole_chunks_and_the_rest_on_demand() {
         let mut chunks = Chunks::new(Vec::new());
         chunks.buffer().extend_from_slice(b"a\n");
-        chunks.record_done();
+        chunks.record_done(RecordKind::Flow);
         assert!(chunks.writer().is_empty());
         chunks.flush();
         assert_eq!(chunks.writer(), b"a\n");

@@ -18,16 +18,18 @@ mod json;
 mod stats;
 mod tls;
 
-use std::io::{self, Write};
+use std::io;
 
 use self::json::{Clock, key, raw};
+use super::carrier::Carrier;
 use super::chunks::Chunks;
-use super::{Events, Registration, Sink};
+use super::{Events, InterfaceCounts, Registration, Sink};
+use crate::allow::AllowList;
 use crate::bounded::BoundedMap;
 use crate::container::{Container, ContainerIdentity};
 use crate::event::{IpProtocol, LinkId, Side};
 use crate::flow::Flow;
-use crate::record::{Output, Record, RecordKind, Summary};
+use crate::record::{Output, Record, RecordKind, Stats, Summary};
 use crate::time::Timestamp;
 
 /// `--format eve`
@@ -44,17 +46,18 @@ const ALERTED_MAX: usize = 65_536;
 const LINKS_MAX: usize = 65_536;
 
 /// Writes EVE records.
-pub struct Eve<W: Write> {
+pub struct Eve<W: Carrier> {
     events: Events,
     out: Chunks<W>,
     clock: Clock,
     /// Interface names as JSON strings, by [`LinkId`].
     links: Vec<Box<[u8]>>,
+    interfaces: Vec<InterfaceCounts>,
     alerted: BoundedMap<u64, ()>,
     community_ids: CommunityIds,
 }
 
-impl<W: Write> Eve<W> {
+impl<W: Carrier> Eve<W> {
     /// Writes records of these kinds. The writer needs no buffer of its own.
     pub fn new(events: Events, writer: W) -> Self {
         Self {
@@ -62,13 +65,14 @@ impl<W: Write> Eve<W> {
             out: Chunks::new(writer),
             clock: Clock::default(),
             links: Vec::new(),
+            interfaces: Vec::new(),
             alerted: BoundedMap::new(ALERTED_MAX),
             community_ids: CommunityIds::new(),
         }
     }
 }
 
-impl<W: Write> Output for Eve<W> {
+impl<W: Carrier> Output for Eve<W> {
     fn wants(&self, kind: RecordKind) -> bool {
         // A flow's record says whether there was an alert about it.
         let for_flows = kind == RecordKind::Alert && self.events.contains(RecordKind::Flow);
@@ -88,9 +92,8 @@ impl<W: Write> Output for Eve<W> {
         match record {
             Record::Alert(alert) => {
                 let interface = interface(&self.links, alert.link);
-                alert::write(self.out.buffer(), &mut self.clock, alert, interface);
-                // Alerts are few, and someone may wait for them at the other end of a pipe.
-                return self.out.flush();
+                let dropped = self.out.dropped().map(|dropped| dropped.total());
+                alert::write(self.out.buffer(), &mut self.clock, alert, interface, dropped);
             }
             Record::Flow { at, flow, end, containers } => {
                 let alerted = match end {
@@ -108,11 +111,9 @@ impl<W: Write> Output for Eve<W> {
                 self.envelope(*at, "tls", flow);
                 tls::write(self.out.buffer(), tls, containers);
             }
-            Record::Stats { at, stats } => {
-                stats::write(self.out.buffer(), &mut self.clock, *at, stats, None);
-            }
+            Record::Stats { at, stats } => self.stats(*at, stats, None),
         }
-        self.out.record_done();
+        self.out.record_done(record.kind());
     }
 
     fn name_link(&mut self, link: LinkId, name: &str) {
@@ -131,14 +132,16 @@ impl<W: Write> Output for Eve<W> {
     fn finish(&mut self, summary: &Summary<'_>) {
         if self.events.contains(RecordKind::Stats) && !self.out.is_broken() {
             let at = Timestamp::from_nanos(summary.stats.last_ns);
-            let allow = Some(summary.allow);
-            stats::write(self.out.buffer(), &mut self.clock, at, summary.stats, allow);
+            // What is dropped on the way to here is in the counts.
+            self.out.flush();
+            self.stats(at, summary.stats, Some(summary.allow));
+            self.out.record_done(RecordKind::Stats);
         }
         self.out.flush();
     }
 }
 
-impl<W: Write> Sink for Eve<W> {
+impl<W: Carrier> Sink for Eve<W> {
     fn flush(&mut self) {
         self.out.flush();
     }
@@ -150,9 +153,23 @@ impl<W: Write> Sink for Eve<W> {
     fn take_error(&mut self) -> Option<io::Error> {
         self.out.take_error()
     }
+
+    fn note_interfaces(&mut self, interfaces: &[InterfaceCounts]) {
+        self.interfaces.clear();
+        self.interfaces.extend_from_slice(interfaces);
+    }
 }
 
-impl<W: Write> Eve<W> {
+impl<W: Carrier> Eve<W> {
+    fn stats(&mut self, at: Timestamp, stats: &Stats, allow: Option<&AllowList>) {
+        let live = stats::Live {
+            links: &self.links,
+            interfaces: &self.interfaces,
+            dropped: self.out.dropped(),
+        };
+        stats::write(self.out.buffer(), &mut self.clock, at, stats, allow, &live);
+    }
+
     /// What every record about a flow begins with, up to `proto`.
     fn envelope(&mut self, at: Timestamp, event_type: &'static str, flow: &Flow) {
         // Split borrows: the name is read while the buffer is written.

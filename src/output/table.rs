@@ -10,10 +10,11 @@ mod findings;
 mod text;
 mod unseen;
 
-use std::io::{self, Write};
+use std::io;
 
 use self::findings::Findings;
 use self::text::{Page, bytes, count, duration, span};
+use super::carrier::Carrier;
 use super::chunks::Chunks;
 use super::{Look, Registration, Sink};
 use crate::container::Container;
@@ -29,20 +30,20 @@ pub const REGISTRATION: Registration = Registration {
 };
 
 /// Collects findings and writes the report at the end.
-pub struct Table<W: Write> {
+pub struct Table<W: Carrier> {
     look: Look,
     out: Chunks<W>,
     findings: Findings,
 }
 
-impl<W: Write> Table<W> {
+impl<W: Carrier> Table<W> {
     /// Nothing collected.
     pub fn new(look: Look, writer: W) -> Self {
         Self { look, out: Chunks::new(writer), findings: Findings::default() }
     }
 }
 
-impl<W: Write> Output for Table<W> {
+impl<W: Carrier> Output for Table<W> {
     fn wants(&self, kind: RecordKind) -> bool {
         kind == RecordKind::Alert
     }
@@ -65,7 +66,7 @@ impl<W: Write> Output for Table<W> {
     }
 }
 
-impl<W: Write> Sink for Table<W> {
+impl<W: Carrier> Sink for Table<W> {
     fn flush(&mut self) {
         self.out.flush();
     }

@@ -14,6 +14,7 @@ pub(super) fn write(
     clock: &mut Clock,
     alert: &Alert,
     interface: Option<&[u8]>,
+    records_dropped: Option<u64>,
 ) {
     let finding = &alert.finding;
     super::start(buffer, clock, alert.at, "alert");
@@ -48,7 +49,7 @@ pub(super) fn write(
     signature(buffer, alert);
     buffer.push(b',');
     super::identity(buffer, &alert.container);
-    own(buffer, clock, alert);
+    own(buffer, clock, alert, records_dropped);
     raw!(buffer, "}\n");
 }
 
@@ -75,7 +76,7 @@ fn signature(buffer: &mut Vec<u8>, alert: &Alert) {
 }
 
 /// The `vethwatch` object.
-fn own(buffer: &mut Vec<u8>, clock: &mut Clock, alert: &Alert) {
+fn own(buffer: &mut Vec<u8>, clock: &mut Clock, alert: &Alert, records_dropped: Option<u64>) {
     let finding = &alert.finding;
     raw!(buffer, ",\"vethwatch\":{\"detector\":");
     json::string(buffer, alert.detector);
@@ -113,6 +114,10 @@ fn own(buffer: &mut Vec<u8>, clock: &mut Clock, alert: &Alert) {
     json::boolean(buffer, finding.midstream);
     key!(buffer, "tcp_gaps");
     json::number(buffer, finding.gap_bytes);
+    if let Some(records) = records_dropped {
+        key!(buffer, "records_dropped");
+        json::number(buffer, records);
+    }
     raw!(buffer, "},\"ads\":\"vethwatch ads ");
     json::string_part(buffer, alert.detector);
     raw!(buffer, "\",\"response\":");

@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::json::{self, Clock, key, raw};
 use crate::allow::AllowList;
-use crate::record::Stats;
+use crate::output::InterfaceCounts;
+use crate::output::carrier::Counts;
+use crate::record::{RecordKind, Stats};
 use crate::time::Timestamp;
 
 /// Writes one whole line. The allow-list comes with the last record of a run.
@@ -14,6 +16,7 @@ pub(super) fn write(
     at: Timestamp,
     stats: &Stats,
     allow: Option<&AllowList>,
+    live: &Live<'_>,
 ) {
     super::start(buffer, clock, at, "stats");
     raw!(buffer, ",\"stats\":{\"uptime\":");
@@ -37,6 +40,7 @@ pub(super) fn write(
     json::boolean(buffer, allow.is_some());
     key!(buffer, "counters");
     value(buffer, stats);
+    live.write(buffer);
     if let Some(allow) = allow {
         key!(buffer, "allow");
         let entries: Vec<_> = allow
@@ -55,6 +59,54 @@ pub(super) fn write(
         value(buffer, &entries);
     }
     raw!(buffer, "}}\n");
+}
+
+/// What only a live capture has.
+pub(super) struct Live<'a> {
+    /// Interface names as JSON strings.
+    pub(super) links: &'a [Box<[u8]>],
+    pub(super) interfaces: &'a [InterfaceCounts],
+    /// Records that found no room in the queue.
+    pub(super) dropped: Option<Counts>,
+}
+
+impl Live<'_> {
+    fn write(&self, buffer: &mut Vec<u8>) {
+        if let Some(dropped) = &self.dropped {
+            raw!(buffer, ",\"records_dropped\":{");
+            for (place, kind) in RecordKind::ALL.into_iter().enumerate() {
+                if place > 0 {
+                    buffer.push(b',');
+                }
+                json::name(buffer, kind.as_str());
+                buffer.push(b':');
+                json::number(buffer, dropped.of(kind));
+            }
+            buffer.push(b'}');
+        }
+        if self.interfaces.is_empty() {
+            return;
+        }
+        raw!(buffer, ",\"interfaces\":[");
+        for (place, counts) in self.interfaces.iter().enumerate() {
+            if place > 0 {
+                buffer.push(b',');
+            }
+            let name = super::interface(self.links, counts.link).unwrap_or(b"\"\"");
+            raw!(buffer, "{\"name\":");
+            buffer.extend_from_slice(name);
+            key!(buffer, "watched");
+            json::boolean(buffer, counts.watched);
+            key!(buffer, "passed_frames");
+            json::number(buffer, counts.passed_frames);
+            key!(buffer, "kernel_dropped_frames");
+            json::number(buffer, counts.kernel_dropped_frames);
+            key!(buffer, "interface_dropped_frames");
+            json::number(buffer, counts.interface_dropped_frames);
+            buffer.push(b'}');
+        }
+        buffer.push(b']');
+    }
 }
 
 #[derive(Serialize)]

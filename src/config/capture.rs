@@ -1,0 +1,72 @@
+//! Live capture of interfaces. The flags `--snaplen` and `--buffer` stand above this table.
+
+use serde::{Deserialize, Serialize};
+
+/// `[capture]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Snap length: bytes of each frame that are captured, 96 to 262144. Segments of a veth may take
+    /// 64 KiB. Shorter costs findings that rest on content, and no volumes.
+    pub snaplen_bytes: u32,
+    /// Kernel buffer of each interface (bytes; at least 1 MiB and at most 1023 MiB are taken). It is
+    /// part of the memory that a container's limit counts.
+    pub buffer_bytes: u32,
+    /// Interfaces with values of their own: `[[capture.interfaces]]`.
+    pub interfaces: Vec<Interface>,
+}
+
+/// An interface with values of its own.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Its name.
+    pub name: Box<str>,
+    /// As in `[capture]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snaplen_bytes: Option<u32>,
+    /// As in `[capture]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_bytes: Option<u32>,
+}
+
+impl Settings {
+    /// Snap lengths that are taken (bytes).
+    pub const SNAPLEN_BYTES: [u32; 2] = [96, 262_144];
+    /// Kernel buffers that are taken (bytes).
+    pub const BUFFER_BYTES: [u32; 2] = [1 << 20, 1_023 << 20];
+
+    /// Snap length and kernel buffer of an interface (bytes), within what is taken.
+    pub fn of(&self, name: &str) -> [u32; 2] {
+        let own = self.interfaces.iter().find(|interface| *interface.name == *name);
+        let snaplen = own.and_then(|own| own.snaplen_bytes).unwrap_or(self.snaplen_bytes);
+        let buffer = own.and_then(|own| own.buffer_bytes).unwrap_or(self.buffer_bytes);
+        let within = |value: u32, [least, most]: [u32; 2]| value.clamp(least, most);
+        [within(snaplen, Self::SNAPLEN_BYTES), within(buffer, Self::BUFFER_BYTES)]
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { snaplen_bytes: 65_550, buffer_bytes: 4 << 20, interfaces: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_has_its_own_values() {
+        let settings = Settings {
+            interfaces: vec![Interface {
+                name: "eth1".into(),
+                snaplen_bytes: Some(1),
+                buffer_bytes: None,
+            }],
+            ..Settings::default()
+        };
+        assert_eq!(settings.of("eth0"), [65_550, 4 << 20]);
+        assert_eq!(settings.of("eth1"), [96, 4 << 20], "within what is taken");
+    }
+}

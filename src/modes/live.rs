@@ -1,0 +1,270 @@
+//! What the live modes share: interfaces under capture, waiting for them or a signal, the counters
+//! and the end.
+#![expect(clippy::disallowed_methods, reason = "the shell side tells the engine the time")]
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::warn;
+use crate::alert::CaptureState;
+use crate::capture::batch::Batch;
+use crate::capture::live::{Counts, Found, Heard, LiveError, LiveReader};
+use crate::cli::ResultArgs;
+use crate::config::capture::Settings;
+use crate::engine::{Engine, Input};
+use crate::event::LinkId;
+use crate::output::{InterfaceCounts, Sink, queue};
+use crate::record::{Record, RecordKind};
+use crate::time::Timestamp;
+
+/// Frames of the only interface before the clock and the signals get their turn (count).
+const BATCH_FRAMES: u32 = 4_096;
+/// Between two looks at the clock and the counters, and two flushes of the records.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+/// Frames may come so much later than they were stamped: the kernel gathers them for 100 ms.
+const LAG: Duration = Duration::from_secs(1);
+/// Longest time for what is still in the kernel's buffers at the end,
+const DRAIN: Duration = Duration::from_millis(600);
+/// until when records wait for room in the queue,
+const PATIENCE: Duration = Duration::from_millis(1_400);
+/// and until when they are written: all since the end began.
+const WRITTEN: Duration = Duration::from_millis(1_700);
+
+/// The signals that mean something here.
+pub(super) struct Signals {
+    stop: Arc<AtomicBool>,
+    hangup: Arc<AtomicBool>,
+    /// Readable after a signal.
+    came: UnixStream,
+}
+
+impl Signals {
+    /// Catches SIGTERM and SIGINT (the end) and SIGHUP (read the configuration anew).
+    pub(super) fn catch() -> anyhow::Result<Self> {
+        let catch = || -> std::io::Result<Self> {
+            let (came, wake) = UnixStream::pair()?;
+            came.set_nonblocking(true)?;
+            let signals = Self { stop: Arc::default(), hangup: Arc::default(), came };
+            for (signal, flag) in
+                [(SIGTERM, &signals.stop), (SIGINT, &signals.stop), (SIGHUP, &signals.hangup)]
+            {
+                // In this order: whoever wakes finds the flag set.
+                signal_hook::flag::register(signal, Arc::clone(flag))?;
+                signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
+            }
+            Ok(signals)
+        };
+        catch().context("signals cannot be caught")
+    }
+
+    /// It is time to end.
+    pub(super) fn stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The configuration is to be read anew; asked once per signal.
+    pub(super) fn hangup(&self) -> bool {
+        self.hangup.swap(false, Ordering::Relaxed)
+    }
+
+    fn clear(&self) {
+        let mut bytes = [0; 64];
+        while matches!((&self.came).read(&mut bytes), Ok(read) if read > 0) {}
+    }
+}
+
+/// The interfaces under capture.
+pub(super) struct Watch {
+    /// By [`LinkId`]: those that are gone too.
+    links: Vec<Link>,
+    settings: Settings,
+    capture: CaptureState,
+    batch: Batch,
+}
+
+struct Link {
+    id: LinkId,
+    name: String,
+    reader: Option<LiveReader>,
+    /// Counts of captures of it that have ended.
+    past: Counts,
+}
+
+impl Watch {
+    /// None yet.
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            links: Vec::new(),
+            settings: settings.clone(),
+            capture: CaptureState::default(),
+            batch: Batch::default(),
+        }
+    }
+
+    /// Starts to capture an interface, unless it is under capture already.
+    pub(super) fn add(&mut self, found: &Found, output: &mut dyn Sink) -> Result<(), LiveError> {
+        let known = self.links.iter().position(|link| link.name == found.name);
+        if known.is_some_and(|place| self.links[place].reader.is_some()) {
+            return Ok(());
+        }
+        let sizes = self.settings.of(&found.name);
+        let reader = Some(LiveReader::open(found, sizes)?);
+        self.capture.add_interface(sizes[0]);
+        match known {
+            Some(place) => self.links[place].reader = reader,
+            None => {
+                let id = LinkId(self.links.len() as u32);
+                output.name_link(id, &found.name);
+                let name = found.name.clone();
+                self.links.push(Link { id, name, reader, past: Counts::default() });
+            }
+        }
+        Ok(())
+    }
+
+    /// How many are under capture.
+    pub(super) fn count(&self) -> usize {
+        self.links.iter().filter(|link| link.reader.is_some()).count()
+    }
+
+    /// The names of those under capture.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let watched = self.links.iter().filter(|link| link.reader.is_some());
+        watched.map(|link| &*link.name).collect()
+    }
+
+    /// Passes on what is there, a batch at most. Returns whether there was anything.
+    pub(super) fn hear(&mut self, engine: &mut Engine, output: &mut dyn Sink) -> bool {
+        let of = self.count();
+        let (mut heard, mut taken) = (false, 0);
+        for Link { id, name, reader, past } in &mut self.links {
+            let Some(open) = reader else { continue };
+            taken += 1;
+            let mut frames = 0;
+            let gone = loop {
+                let full =
+                    if of == 1 { frames == BATCH_FRAMES } else { self.batch.is_full(taken, of) };
+                if full {
+                    break None;
+                }
+                match open.hear() {
+                    // A single interface needs no copy.
+                    Heard::Frame(frame) if of == 1 => {
+                        engine.handle(Input::Frame { link: *id, frame }, output);
+                    }
+                    Heard::Frame(frame) => self.batch.push(*id, &frame),
+                    Heard::Silence => break None,
+                    Heard::Gone(why) => break Some(why),
+                }
+                frames += 1;
+            };
+            heard |= frames > 0;
+            if let Some(why) = gone {
+                warn(&format!("{name}: no longer watched: {why}"));
+                *past += open.counts();
+                *reader = None;
+            }
+        }
+        self.batch.hand_on(|link, frame| engine.handle(Input::Frame { link, frame }, output));
+        heard
+    }
+
+    /// Waits for frames or a signal.
+    pub(super) fn wait(&self, signals: &Signals, at_most: Duration) {
+        let mut waited: Vec<PollFd<'_>> = Vec::with_capacity(self.links.len() + 1);
+        waited.push(PollFd::new(&signals.came, PollFlags::IN));
+        let readers = self.links.iter().filter_map(|link| link.reader.as_ref());
+        waited
+            .extend(readers.map(|reader| PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN)));
+        let nanos = at_most.as_nanos().min(1_000_000_000) as i64;
+        let at_most = Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 };
+        // Interrupted or refused: the loop looks around and comes back.
+        let _ = poll(&mut waited, Some(&at_most));
+        signals.clear();
+    }
+
+    /// Lets windows end where nothing is heard, and hands out what was found.
+    pub(super) fn tick(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
+        self.note_counts(engine, output);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = now.saturating_sub(LAG).as_nanos();
+        let at = Timestamp::from_nanos(u64::try_from(at).unwrap_or(u64::MAX));
+        engine.handle(Input::Tick { at }, output);
+        output.flush();
+    }
+
+    /// Writes a `stats` record.
+    pub(super) fn report(&self, engine: &mut Engine, output: &mut dyn Sink) {
+        if output.wants(RecordKind::Stats) {
+            let stats = engine.stats();
+            let at = Timestamp::from_nanos(stats.last_ns);
+            output.record(&Record::Stats { at, stats });
+        }
+    }
+
+    fn note_counts(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
+        let (mut passed, mut dropped) = (0, 0);
+        let mut interfaces = Vec::with_capacity(self.links.len());
+        for link in &mut self.links {
+            let mut counts = link.past;
+            let watched = link.reader.is_some();
+            if let Some(reader) = &mut link.reader {
+                counts += reader.counts();
+            }
+            passed += counts.passed_frames;
+            dropped += counts.kernel_dropped_frames + counts.interface_dropped_frames;
+            interfaces.push(InterfaceCounts {
+                link: link.id,
+                watched,
+                passed_frames: counts.passed_frames,
+                kernel_dropped_frames: counts.kernel_dropped_frames,
+                interface_dropped_frames: counts.interface_dropped_frames,
+            });
+        }
+        self.capture.passed_frames = passed;
+        self.capture.dropped_frames = dropped;
+        output.note_interfaces(&interfaces);
+        engine.handle(Input::Capture(self.capture), output);
+    }
+
+    /// Takes what the kernel still holds, closes flows and findings, and waits for what can be
+    /// written within two seconds.
+    pub(super) fn end(
+        mut self,
+        engine: &mut Engine,
+        output: &mut dyn Sink,
+        writer: &queue::Writer,
+        args: &ResultArgs,
+    ) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        while self.hear(engine, output) && begin.elapsed() < DRAIN {}
+        self.note_counts(engine, output);
+        writer.wait_for_room(begin + PATIENCE);
+        engine.finish(output);
+        let left = writer.close(WRITTEN.saturating_sub(begin.elapsed()));
+        output.flush();
+        super::check_written(output, args)?;
+        let dropped = writer.dropped();
+        if dropped.total() > 0 {
+            warn(&format!(
+                "{}: records dropped for want of room in the queue (output.queue_bytes): {dropped}",
+                super::place(args)
+            ));
+        }
+        if left.total() > 0 {
+            bail!(
+                "{}: these records could not be written in time, since nobody reads them: {left}",
+                super::place(args)
+            );
+        }
+        Ok(())
+    }
+}

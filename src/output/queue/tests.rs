@@ -1,0 +1,79 @@
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use super::*;
+
+/// A writer whose reader never reads, filled until nothing more goes.
+fn stuck(settings: &Settings) -> (Queue, Writer, UnixStream) {
+    let (reader, file) = UnixStream::pair().unwrap();
+    let (mut queue, writer) = start(settings, File::from(OwnedFd::from(file))).unwrap();
+    // More than a socket takes: the thread waits in the middle of it from now on.
+    queue.carry(batch(&vec![b'x'; 16 << 20], RecordKind::Flow)).unwrap();
+    while writer.0.state().writing.total() == 0 {
+        thread::yield_now();
+    }
+    (queue, writer, reader)
+}
+
+fn batch(bytes: &[u8], kind: RecordKind) -> Batch<'_> {
+    let mut records = Counts::default();
+    records.add(kind);
+    Batch { bytes, records }
+}
+
+fn small() -> Settings {
+    Settings { queue_bytes: (16 << 20) + 800, queue_records_max: 1_000, stats_interval_s: 0 }
+}
+
+#[test]
+fn drops_bulk_first_and_alerts_last() {
+    let (mut queue, writer, _reader) = stuck(&small());
+    // The big one is above three quarters and seven eighths: neither flows nor counters pass.
+    queue.carry(batch(&[b'f'; 100], RecordKind::Flow)).unwrap();
+    queue.carry(batch(&[b's'; 100], RecordKind::Stats)).unwrap();
+    for _ in 0..9 {
+        queue.carry(batch(&[b'a'; 100], RecordKind::Alert)).unwrap();
+    }
+    assert_eq!(writer.dropped().to_string(), "1 alert, 1 flow, 1 stats");
+    let left = writer.close(Duration::from_millis(10));
+    assert_eq!(left.to_string(), "8 alert, 1 flow");
+}
+
+#[test]
+fn an_alert_takes_the_place_of_what_is_none() {
+    let settings = Settings { queue_bytes: 64 << 20, queue_records_max: 4, stats_interval_s: 0 };
+    let (mut queue, writer, _reader) = stuck(&settings);
+    for kind in [RecordKind::Dns, RecordKind::Tls, RecordKind::Flow, RecordKind::Alert] {
+        queue.carry(batch(b"x", kind)).unwrap();
+    }
+    assert_eq!(writer.dropped().to_string(), "1 flow", "three of four");
+    queue.carry(batch(b"x", RecordKind::Alert)).unwrap();
+    assert_eq!(writer.dropped().to_string(), "1 flow, 1 dns", "the oldest that waited");
+}
+
+#[test]
+fn all_is_written_to_whoever_reads() {
+    let (reader, file) = UnixStream::pair().unwrap();
+    let settings = Settings { queue_bytes: 1_000, queue_records_max: 10, stats_interval_s: 0 };
+    let (mut queue, writer) = start(&settings, File::from(OwnedFd::from(file))).unwrap();
+    let read = thread::spawn(move || io::copy(&mut &reader, &mut io::sink()).unwrap());
+    #[expect(clippy::disallowed_methods, reason = "patience is measured by the clock")]
+    writer.wait_for_room(Instant::now() + Duration::from_secs(60));
+    for _ in 0..1_000 {
+        queue.carry(batch(&[b'f'; 400], RecordKind::Flow)).unwrap();
+    }
+    assert_eq!(writer.close(Duration::from_secs(60)), Counts::default());
+    assert_eq!(writer.dropped(), Counts::default());
+    assert_eq!(read.join().unwrap(), 400_000);
+}
+
+#[test]
+fn a_reader_that_went_is_noticed() {
+    let (reader, file) = UnixStream::pair().unwrap();
+    let (mut queue, writer) = start(&small(), File::from(OwnedFd::from(file))).unwrap();
+    drop(reader);
+    queue.carry(batch(b"x", RecordKind::Alert)).unwrap();
+    writer.close(Duration::from_secs(60));
+    assert_eq!(queue.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    assert!(queue.carry(batch(b"x", RecordKind::Alert)).is_err());
+}
