@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
-use crate::allow::AllowList;
+use crate::allow::{self, AllowList};
 use crate::bounded::BoundedMap;
 use crate::container::{Attribution, Container, ContainerIdentity};
 use crate::detect::{Finding, Rule, Severity};
@@ -367,6 +367,11 @@ impl Alerts {
         sort(&mut unreported);
         self.emitted += unreported.len() as u64;
         unreported
+    }
+
+    /// Asks these entries from now on: open findings too, when they are raised again.
+    pub fn set_allow_list(&mut self, entries: &[allow::Entry]) {
+        self.allow.replace(entries);
     }
 
     /// The allow-list, with what each entry has silenced.

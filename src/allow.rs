@@ -300,6 +300,16 @@ impl AllowList {
         Self { entries: entries.iter().map(|entry| (entry.clone(), Outcome::default())).collect() }
     }
 
+    /// Takes the entries of another configuration. An entry that stays as it was keeps its counts.
+    pub fn replace(&mut self, entries: &[Entry]) {
+        let before = std::mem::replace(self, Self::new(entries));
+        for (entry, outcome) in &mut self.entries {
+            if let Some((_, kept)) = before.entries.iter().find(|(old, _)| old == entry) {
+                *outcome = *kept;
+            }
+        }
+    }
+
     /// Whether an entry silences this alert. Counted for every entry that does, so that one entry
     /// does not make another look unused.
     pub fn silences(&mut self, alert: &Alert) -> bool {

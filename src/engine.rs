@@ -16,7 +16,7 @@ use crate::flow::table::{Ended, FlowTable};
 use crate::proto::{Scratch, Session, Sink, Verdict};
 use crate::record::{Output, Record, RecordKind, Stats, Summary};
 use crate::time::Timestamp;
-use crate::{flow, proto};
+use crate::{allow, flow, proto};
 
 use judge::{Judge, better_name};
 use survey::HeldBack;
@@ -185,6 +185,12 @@ impl Engine {
             self.release(output);
         }
         self.line.finish(&self.decoder, output);
+    }
+
+    /// Takes another allow-list, between two inputs. Of what is open, what neither list silences goes
+    /// on; what the old one silenced is told when it is raised again.
+    pub fn set_allow_list(&mut self, entries: &[allow::Entry]) {
+        self.line.judge.alerts.set_allow_list(entries);
     }
 
     /// Counts so far.

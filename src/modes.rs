@@ -3,6 +3,7 @@
 pub mod info;
 mod live;
 mod progress;
+mod reload;
 pub mod replay;
 pub mod sidecar;
 

@@ -315,3 +315,27 @@ fn says_what_it_lacks_at_the_start() {
     assert_eq!(lab.children[bare].wait().unwrap().code(), Some(2));
     assert!(lab.log(bare).contains("NET_RAW"), "{}", lab.log(bare));
 }
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn reads_its_configuration_again() {
+    let mut lab = Lab::new();
+    let (records, config) = (lab.path("records.json"), lab.path("config.toml"));
+    fs::write(&config, "[output]\nstats_interval_s = 0\n").unwrap();
+    let paths = [&records, &config].map(|path| path.to_str().unwrap().to_owned());
+    let watcher = lab.watch_with(&["--output", &paths[0], "--config", &paths[1]]);
+    fs::write(&config, "[flow]\nflows_mx = 3\n").unwrap();
+    lab.signal("-HUP", watcher);
+    lab.hears(watcher, "did you mean `flows_max`?; the configuration before it stays in force");
+    let allow = "[[allow]]\nreason = \"r\"\nowner = \"o\"\nport = 4444\n";
+    fs::write(&config, format!("{allow}[output]\nstats_interval_s = 1\n[flow]\nflows_max = 9\n"))
+        .unwrap();
+    lab.signal("-HUP", watcher);
+    lab.hears(watcher, "read again; allow-list entries: 1");
+    lab.hears(watcher, "wait for the next start: flow.flows_max");
+    let stats = || of_kind(&fs::read_to_string(&records).unwrap_or_default(), "stats");
+    until(Duration::from_secs(5), || !stats().is_empty());
+    assert!(lab.end(watcher) < Duration::from_secs(2));
+    let last = stats().pop().unwrap();
+    assert_eq!(last["vethwatch"]["allow"][0]["conditions"], "port=4444", "{last}");
+}

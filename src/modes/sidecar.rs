@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::live::{Signals, TICK, Watch};
+use super::reload::Reload;
 use super::warn;
 use crate::capture::live::{Found, find};
 use crate::cli::SidecarArgs;
@@ -22,6 +23,7 @@ use crate::engine::Engine;
 pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
     let found = find(&args.interfaces, args.loopback)?;
     let mut config = super::load_config(args.config.as_deref())?;
+    let reload = Reload::new(args.config.as_deref(), &config);
     name_pod(&mut config, &found);
     if let Some(snaplen) = args.snaplen {
         config.capture.snaplen_bytes = snaplen;
@@ -43,6 +45,11 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
     let (mut ticked, mut reported) = (Instant::now(), Instant::now());
     while !signals.stop() && watch.count() > 0 && !output.is_broken() {
         let heard = watch.hear(&mut engine, output);
+        if signals.hangup()
+            && let Some(new) = reload.reload(&mut engine)
+        {
+            config.output.stats_interval_s = new.output.stats_interval_s;
+        }
         if ticked.elapsed() >= TICK {
             ticked = Instant::now();
             watch.tick(&mut engine, output);

@@ -1,3 +1,5 @@
+//! The queue before readers that stop, read, and go.
+
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 

@@ -1,0 +1,99 @@
+//! SIGHUP: the configuration read anew while a live mode runs.
+//!
+//! The allow-list and the interval of the `stats` records change at once. Bounds, detectors and
+//! captures are built once, and a detector's memory of a container fits the thresholds it was made
+//! with: of these, a change is named and waits for the next start.
+
+use std::path::Path;
+
+use toml::Table;
+
+use super::warn;
+use crate::config::Config;
+use crate::engine::Engine;
+
+/// Tables whose changes are taken while running.
+const TAKEN: [&str; 2] = ["allow", "output.stats_interval_s"];
+
+/// What is in force.
+pub(super) struct Reload<'a> {
+    path: Option<&'a Path>,
+    /// As started.
+    started: Table,
+}
+
+impl<'a> Reload<'a> {
+    /// The configuration as it was read at the start.
+    pub(super) fn new(path: Option<&'a Path>, config: &Config) -> Self {
+        Self { path, started: config.to_table() }
+    }
+
+    /// Reads the file again. Returns the configuration, if it is taken; what is wrong with it, and
+    /// what has to wait, is said on standard error.
+    pub(super) fn reload(&self, engine: &mut Engine) -> Option<Config> {
+        if self.path.is_none() {
+            warn("SIGHUP: there is no file to read again; give one with --config");
+            return None;
+        }
+        let config = match super::load_config(self.path) {
+            Ok(config) => config,
+            Err(error) => {
+                warn(&format!("SIGHUP: {error:#}; the configuration before it stays in force"));
+                return None;
+            }
+        };
+        engine.set_allow_list(&config.allow);
+        let entries = config.allow.len();
+        warn(&format!("SIGHUP: the configuration was read again; allow-list entries: {entries}"));
+        let waiting = waiting(&self.started, &config.to_table());
+        if !waiting.is_empty() {
+            warn(&format!("SIGHUP: these changes wait for the next start: {}", waiting.join(", ")));
+        }
+        Some(config)
+    }
+}
+
+/// The keys that differ from what was started with, and are not taken while running.
+fn waiting(started: &Table, now: &Table) -> Vec<String> {
+    let mut keys = Vec::new();
+    differing("", started, now, &mut keys);
+    keys.retain(|key| !TAKEN.contains(&key.as_str()));
+    keys
+}
+
+fn differing(path: &str, one: &Table, other: &Table, keys: &mut Vec<String>) {
+    let all = one.keys().chain(other.keys().filter(|key| !one.contains_key(*key)));
+    for key in all {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (one.get(key), other.get(key)) {
+            (Some(toml::Value::Table(one)), Some(toml::Value::Table(other))) => {
+                differing(&full, one, other, keys);
+            }
+            (one, other) if one != other => keys.push(full),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_waits_for_the_next_start() {
+        let of = |text: &str| Config::parse(text).unwrap().to_table();
+        for (text, expected) in [
+            ("", ""),
+            ("[[allow]]\nreason = \"r\"\nowner = \"o\"\nport = 1\n", ""),
+            ("[output]\nstats_interval_s = 1\nqueue_bytes = 9\n", "output.queue_bytes"),
+            (
+                "[flow]\nflows_max = 9\n[detect.beacon]\nseries_max = 9\n",
+                "detect.beacon.series_max flow.flows_max",
+            ),
+        ] {
+            let mut keys = waiting(&of(""), &of(text));
+            keys.sort();
+            assert_eq!(keys.join(" "), expected, "{text}");
+        }
+    }
+}
