@@ -16,12 +16,8 @@ use std::path::{Path, PathBuf};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use serde_json::Value;
-use vethwatch::config::Config;
-use vethwatch::decode::{Frame, LinkType};
-use vethwatch::engine::{Engine, Input};
-use vethwatch::event::{DnsData, DnsMessage, LinkId, Side};
+use vethwatch::event::{DnsData, DnsMessage, Side};
 use vethwatch::record::{Output, Record, RecordKind};
-use vethwatch::time::Timestamp;
 
 /// A message, flat, under the names that Suricata's tests use.
 type Flat = BTreeMap<String, String>;
@@ -111,19 +107,8 @@ fn data_text(data: &DnsData) -> String {
 }
 
 fn messages_of(path: &Path) -> Messages {
-    let mut engine = Engine::new(&Config::default()).unwrap();
     let mut output = Messages::default();
-    for frame in captures::frames(path) {
-        let Some(link_type) = LinkType::from_number(frame.link_type) else { continue };
-        let frame = Frame {
-            at: Timestamp::from_nanos(frame.at_ns),
-            link_type,
-            wire_bytes: frame.wire_bytes,
-            bytes: &frame.bytes,
-        };
-        engine.handle(Input::Frame { link: LinkId(0), frame }, &mut output);
-    }
-    engine.finish(&mut output);
+    captures::analyse(path, &mut output);
     output
 }
 

@@ -14,12 +14,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use vethwatch::config::Config;
-use vethwatch::decode::{Frame, LinkType};
-use vethwatch::engine::{Engine, Input};
-use vethwatch::event::LinkId;
 use vethwatch::record::{Output, Record, RecordKind};
-use vethwatch::time::Timestamp;
 
 /// Not those of QUIC, which encrypts them, nor of DTLS: neither is read yet.
 fn over_tcp(ja4: &str) -> bool {
@@ -56,19 +51,8 @@ impl Output for Fingerprints {
 }
 
 fn fingerprints_of(path: &Path) -> Fingerprints {
-    let mut engine = Engine::new(&Config::default()).unwrap();
     let mut output = Fingerprints::default();
-    for frame in captures::frames(path) {
-        let Some(link_type) = LinkType::from_number(frame.link_type) else { continue };
-        let frame = Frame {
-            at: Timestamp::from_nanos(frame.at_ns),
-            link_type,
-            wire_bytes: frame.wire_bytes,
-            bytes: &frame.bytes,
-        };
-        engine.handle(Input::Frame { link: LinkId(0), frame }, &mut output);
-    }
-    engine.finish(&mut output);
+    captures::analyse(path, &mut output);
     output
 }
 

@@ -11,13 +11,8 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use vethwatch::config::Config;
-use vethwatch::decode::{Frame, LinkType};
 use vethwatch::detect::Severity;
-use vethwatch::engine::{Engine, Input};
-use vethwatch::event::LinkId;
 use vethwatch::record::{Output, Record, RecordKind};
-use vethwatch::time::Timestamp;
 
 /// The manifest's word for what each detector looks for.
 const KINDS: [(&str, &str); 3] =
@@ -54,19 +49,8 @@ impl Output for Alerts {
 }
 
 fn alerts(path: &Path) -> Alerts {
-    let mut engine = Engine::new(&Config::default()).unwrap();
     let mut output = Alerts::default();
-    for frame in captures::frames(path) {
-        let Some(link_type) = LinkType::from_number(frame.link_type) else { continue };
-        let frame = Frame {
-            at: Timestamp::from_nanos(frame.at_ns),
-            link_type,
-            wire_bytes: frame.wire_bytes,
-            bytes: &frame.bytes,
-        };
-        engine.handle(Input::Frame { link: LinkId(0), frame }, &mut output);
-    }
-    engine.finish(&mut output);
+    captures::analyse(path, &mut output);
     output
 }
 

@@ -12,7 +12,7 @@
 //! outside counts: what goes to another container or service of the cluster is not looked at here.
 //!
 //! Evaded by staying below the limits for long, by an application's own uploads as a cover, by using
-//! an internal relay, by DNS and ICMP (their own detectors). See the manual page for all of it.
+//! an internal relay, by DNS and ICMP. See the manual page for all of it.
 
 use std::time::Duration;
 

@@ -1,11 +1,17 @@
 //! Reads capture files for tests: every frame with its own link type, as far as the file is sound.
 //! Needs no libpcap, which refuses files whose interfaces differ in link type.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pcap_parser::{Block, PcapBlockOwned};
+use vethwatch::config::Config;
+use vethwatch::decode::{Frame, LinkType};
+use vethwatch::engine::{Engine, Input};
+use vethwatch::event::LinkId;
+use vethwatch::record::Output;
+use vethwatch::time::Timestamp;
 
 /// A frame, with the number of its link type as the file has it.
 #[derive(Clone, Debug)]
@@ -28,6 +34,23 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+/// Gives a capture to an engine with the usual settings, as one interface, and its records to
+/// `output`. Frames of link types that cannot be decoded are left out.
+pub fn analyse(path: &Path, output: &mut dyn Output) {
+    let mut engine = Engine::new(&Config::default()).unwrap();
+    for frame in frames(path) {
+        let Some(link_type) = LinkType::from_number(frame.link_type) else { continue };
+        let frame = Frame {
+            at: Timestamp::from_nanos(frame.at_ns),
+            link_type,
+            wire_bytes: frame.wire_bytes,
+            bytes: &frame.bytes,
+        };
+        engine.handle(Input::Frame { link: LinkId(0), frame }, output);
+    }
+    engine.finish(output);
 }
 
 /// The frames of a pcap or pcapng file, up to its end or its first flaw; none for another file.

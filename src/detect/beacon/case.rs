@@ -6,7 +6,7 @@ use crate::event::Zone;
 use crate::flow::Flow;
 
 use super::Settings;
-use super::explain::{Evidence, Kind, Seconds};
+use super::explain::{Evidence, Kind, Seconds, against};
 use super::names::{Domain, distinct_share};
 use super::rhythm::{BEATS_MAX, Rhythm, Test};
 use super::score::{Score, Sizes};
@@ -89,6 +89,9 @@ impl Case {
             .as_deref()
             .and_then(|facts| facts.tls.as_deref()?.ja4.as_deref())
             .map(Into::into);
+        let name = standing::name_of(flow);
+        let against = against(self.kind, name, &rhythm, sizes.as_ref(), &standing, settings);
+        standing.against.extend(against);
         let mut finding = match self.kind {
             Kind::OwnBursts | Kind::PeerBursts => Finding::on_flow(self.rule, seen),
             _ => Finding::on_peer(self.rule, flow.responder, flow.protocol),
@@ -178,6 +181,8 @@ impl Case {
         evidence.domain = Some(domain.to_owned());
         evidence.distinct_names_share = Some((distinct * 100.0).round() / 100.0);
         evidence.app_proto = Some("dns");
+        let against = against(self.kind, Some(domain), &rhythm, None, &standing, settings);
+        standing.against.extend(against);
         let resolver = seen.flow.responder;
         let mut finding = Finding::on_peer(self.rule, resolver, seen.flow.protocol);
         self.fill(&mut finding, severity, series, standing, &score);

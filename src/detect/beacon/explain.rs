@@ -4,9 +4,14 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Settings;
 use super::rhythm::{Method, Rhythm};
 use super::score::{Score, Sizes};
 use super::standing::Standing;
+
+/// Fewer beats than this are said to be few (count): with as many, a jitter of ±90 % is told from
+/// chance.
+const FEW_BEATS: usize = 24;
 
 /// What beats: the noun of the sentence.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,6 +72,9 @@ pub(super) struct Evidence {
     pub cv_limit: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase_coherence: Option<f64>,
+    /// What `phase_coherence` has to exceed. Where it is given, `jitter_cv` proved nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase_coherence_limit: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grid_period_s: Option<f64>,
     /// Beats closer than this were taken as one.
@@ -120,9 +128,11 @@ impl Evidence {
         standing: &Standing,
         score: &Score,
     ) -> Self {
-        let (phase_coherence, grid_period_s) = match rhythm.method {
-            Method::Gaps => (None, None),
-            Method::Grid { coherence, period_s, .. } => (Some(coherence), Some(period_s)),
+        let (phase_coherence, phase_coherence_limit, grid_period_s) = match rhythm.method {
+            Method::Gaps => (None, None, None),
+            Method::Grid { coherence, limit, period_s } => {
+                (Some(coherence), Some(limit), Some(period_s))
+            }
         };
         Self {
             kind,
@@ -134,6 +144,7 @@ impl Evidence {
             jitter_cv: rounded(rhythm.cv),
             cv_limit: rounded(rhythm.cv_limit),
             phase_coherence: phase_coherence.map(rounded),
+            phase_coherence_limit: phase_coherence_limit.map(rounded),
             grid_period_s: grid_period_s.map(rounded),
             collapse_scale_s: rhythm.scale_s,
             missed_beats: rhythm.missed,
@@ -165,6 +176,56 @@ impl Evidence {
     }
 }
 
+/// Innocent explanations that were looked at, and what speaks against the finding.
+pub(super) fn against(
+    kind: Kind,
+    name: Option<&str>,
+    rhythm: &Rhythm,
+    sizes: Option<&Sizes>,
+    standing: &Standing,
+    settings: &Settings,
+) -> Vec<String> {
+    let mut against = vec![match (kind, name) {
+        (Kind::Queries, _) => {
+            "reputation lists, content networks and trackers are asked for ever new names too"
+                .to_owned()
+        }
+        (_, Some(name)) => format!(
+            "telemetry, licence checks and update polls keep time so too: the destination has a \
+             name, `{name}`"
+        ),
+        (_, None) => "a client that is configured with an address, as of an appliance or a probe, \
+                      has no name for it either"
+            .to_owned(),
+    }];
+    if standing.containers > 1 {
+        against.push(format!(
+            "{} of the node's {} containers use it",
+            standing.containers, standing.node_containers
+        ));
+    } else if standing.node_containers < settings.siblings_min {
+        against.push("there are too few other containers to tell whether they use it".to_owned());
+    }
+    if standing.first_used_after_s < settings.new_after_s {
+        against.push(format!(
+            "it was first used {} after the container's first packet: what is configured is used from \
+             the start",
+            Seconds(standing.first_used_after_s)
+        ));
+    }
+    if let Some(sizes) = sizes.filter(|sizes| sizes.same_size_share < 0.5) {
+        against.push(format!(
+            "the requests differ in size: {:.0} % are like the median, and check-ins are alike as \
+             a rule",
+            sizes.same_size_share * 100.0
+        ));
+    }
+    if rhythm.beats < FEW_BEATS {
+        against.push(format!("it rests on {} beats", rhythm.beats));
+    }
+    against
+}
+
 /// To milliseconds, or a thousandth.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
@@ -185,12 +246,14 @@ impl fmt::Display for Evidence {
             Seconds(*span_s),
             Seconds(*period),
         )?;
-        match (self.phase_coherence, self.grid_period_s) {
-            (Some(coherence), Some(period)) => write!(
+        match (self.phase_coherence, self.phase_coherence_limit, self.grid_period_s) {
+            (Some(coherence), Some(limit), Some(period)) => write!(
                 f,
-                "; they lie on a grid of {} with {} beats missing (phase coherence {coherence:.2})",
+                "; they lie on a grid of {} on which {} beat{} missing (phase coherence \
+                 {coherence:.2}, where chance stays below {limit:.2})",
                 Seconds(period),
-                self.missed_beats
+                self.missed_beats,
+                if self.missed_beats == 1 { " is" } else { "s are" },
             )?,
             _ => write!(
                 f,

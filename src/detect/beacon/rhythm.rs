@@ -96,7 +96,8 @@ pub(super) struct Rhythm {
     pub cv_limit: f64,
     /// Gaps left out as pauses (count).
     pub pauses: usize,
-    /// Beats that a strict timer would have sent and that are missing (count).
+    /// Beats that a strict timer would have sent and that are missing, pauses left out (count): of
+    /// the median gap, or of the grid where there is one.
     pub missed: usize,
     /// From the first beat to the last (seconds).
     pub span_s: f64,
@@ -291,7 +292,15 @@ impl Collapsed {
         let chance = if test.many { PHASE_CHANCE / 10.0 } else { PHASE_CHANCE };
         let limit = ((tries / chance).ln() / count).sqrt().max(PHASE_COHERENCE_MIN);
         let method = Method::Grid { coherence, limit, period_s };
-        (coherence >= limit && limit < 1.0).then_some(Rhythm { method, ..rhythm })
+        let longest = PAUSE_FACTOR * rhythm.period_median_s;
+        let missed = self
+            .starts()
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .filter(|gap| *gap <= longest)
+            .map(|gap| ((gap / period_s).round() - 1.0).max(0.0))
+            .sum::<f64>() as usize;
+        (coherence >= limit && limit < 1.0).then_some(Rhythm { method, missed, ..rhythm })
     }
 }
 

@@ -203,10 +203,11 @@ impl Stage {
     }
 
     fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.found.iter().filter_map(|verdict| match verdict {
+        let raised = self.found.iter().filter_map(|verdict| match verdict {
             Verdict::Raise(finding) => Some(&**finding),
             Verdict::Close { .. } => None,
-        })
+        });
+        raised.inspect(|finding| assert!(!finding.against.is_empty(), "{}", finding.title))
     }
 }
 

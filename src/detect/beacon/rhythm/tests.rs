@@ -164,6 +164,30 @@ fn implants_are_called_a_rhythm() {
 }
 
 #[test]
+fn counts_the_empty_places_of_the_grid_that_it_names() {
+    let mut seen = 0;
+    for seed in 0..200 {
+        let mut dice = Dice(seed);
+        let beats = moments(24, || {
+            let mut gap = 60.0;
+            while dice.uniform() < 0.55 {
+                gap += 60.0;
+            }
+            gap
+        });
+        let Some(rhythm) = Rhythm::of(&beats, &TEST) else { continue };
+        let Method::Grid { period_s, .. } = rhythm.method else { continue };
+        let places = (rhythm.span_s / period_s).round() as usize + 1;
+        if beats.windows(2).all(|pair| pair[1] - pair[0] <= 6.0 * rhythm.period_median_s) {
+            let told = (rhythm.beats + rhythm.missed) as f64;
+            assert!((told / places as f64 - 1.0).abs() < 0.05, "{seed}: {places}, {rhythm:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+#[test]
 fn says_what_it_saw() {
     let mut beats = moments(20, || 30.0);
     beats.remove(7);
