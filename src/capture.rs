@@ -18,6 +18,7 @@ pub mod live;
 mod merge;
 mod pcapng;
 mod wide_buffer;
+pub mod write;
 
 pub use compressed::Stop;
 pub use damage::{Damage, DamageKind};
@@ -39,7 +40,14 @@ pub struct Interface {
     pub link_type: LinkType,
     /// Bytes of a frame that were captured at most; 0 where the capture does not tell.
     pub snaplen: u32,
+    /// It is the host's end of a container's interface: the capture says so by
+    /// [`CONTAINER_LINK`].
+    pub of_container: bool,
 }
+
+/// What a capture says (pcapng's `if_description`) of an interface that is the host's end of a
+/// container's.
+pub const CONTAINER_LINK: &str = "host end of a container's interface";
 
 /// What a source has next.
 #[derive(Debug)]

@@ -169,6 +169,21 @@ pub struct LinkOwner {
     pub addresses: Vec<IpAddr>,
 }
 
+impl LinkOwner {
+    /// Of which nothing is known but the name of its host's end.
+    pub fn unnamed(link: LinkId, name: &str) -> Self {
+        let identity = ContainerIdentity {
+            id: name.into(),
+            name: None,
+            image: None,
+            ip: IpAddr::from([0; 4]),
+            attribution: Attribution::Interface,
+            kubernetes: None,
+        };
+        Self { link, identity, addresses: Vec::new() }
+    }
+}
+
 /// A container as detectors see it.
 #[derive(Debug)]
 pub struct Container {

@@ -54,6 +54,18 @@ impl LinkType {
             _ => None,
         }
     }
+
+    /// The number that a capture file's header has for it.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Ethernet => 1,
+            Self::LinuxSll => 113,
+            Self::LinuxSll2 => 276,
+            Self::RawIp => 101,
+            Self::Null => 0,
+            Self::Loop => 108,
+        }
+    }
 }
 
 /// A frame as captured.

@@ -63,12 +63,7 @@ pub enum Input<'a> {
         at: Timestamp,
     },
     /// What the host says of a link's container: from now on, all that the link carries is its.
-    Owner {
-        /// When it was learnt.
-        at: Timestamp,
-        /// Whose it is.
-        owner: &'a LinkOwner,
-    },
+    Owner(&'a LinkOwner),
     /// A link is gone, and its container with it.
     LinkGone(LinkId),
     /// What the capture says of itself so far. Changes what alerts and statistics say of it, and no
@@ -153,11 +148,11 @@ impl Engine {
                 self.line.stats.dropped_frames = capture.dropped_frames;
                 self.line.stats.inputs = capture.inputs;
             }
-            Input::Owner { at, owner } => {
+            Input::Owner(owner) => {
                 if self.held_back.is_some() {
                     self.release(output);
                 }
-                self.line.judge.own(at, owner, output);
+                self.line.judge.own(self.line.now, owner, output);
             }
             Input::LinkGone(link) => {
                 for flow in self.line.flows.of_link(link) {

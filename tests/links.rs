@@ -9,12 +9,11 @@ use std::path::Path;
 use common::{OwnedFrame, frames};
 use vethwatch::alert::AlertState;
 use vethwatch::config::Config;
-use vethwatch::container::{Attribution, ContainerIdentity, LinkOwner};
+use vethwatch::container::{Attribution, LinkOwner};
 use vethwatch::decode::{Frame, LinkType};
 use vethwatch::engine::{Engine, Input};
 use vethwatch::event::LinkId;
 use vethwatch::record::{Output, Record, RecordKind};
-use vethwatch::time::Timestamp;
 
 const POD: &str = "10.244.9.225";
 const POD_LINK: LinkId = LinkId(7);
@@ -50,15 +49,9 @@ impl Output for Heard {
 }
 
 fn owner(link: LinkId, id: &str, attribution: Attribution) -> LinkOwner {
-    let identity = ContainerIdentity {
-        id: id.into(),
-        name: None,
-        image: None,
-        ip: IpAddr::from([0; 4]),
-        attribution,
-        kubernetes: None,
-    };
-    LinkOwner { link, identity, addresses: Vec::new() }
+    let mut owner = LinkOwner::unnamed(link, id);
+    owner.identity.attribution = attribution;
+    owner
 }
 
 /// Source and destination of an IPv4 packet in Ethernet.
@@ -107,10 +100,8 @@ fn engine() -> Engine {
     Engine::new(&Config::default()).unwrap()
 }
 
-const START: Timestamp = Timestamp::from_nanos(1_795_500_000_000_000_000);
-
 fn own(engine: &mut Engine, heard: &mut Heard, owner: &LinkOwner) {
-    engine.handle(Input::Owner { at: START, owner }, heard);
+    engine.handle(Input::Owner(owner), heard);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use pcap_parser::{Block, InterfaceDescriptionBlock, PcapBlockOwned, PcapError, P
 use super::compressed::Stream;
 use super::damage::{Damage, DamageKind, Origin};
 use super::libpcap::link_type_name;
-use super::{Interface, Next, Source};
+use super::{CONTAINER_LINK, Interface, Next, Source};
 use crate::decode::{Frame, LinkType};
 use crate::event::LinkId;
 use crate::time::Timestamp;
@@ -128,10 +128,17 @@ struct PacketBlock {
     bytes: Range<usize>,
 }
 
+/// What an interface's block says of it.
+struct Described {
+    name: Option<String>,
+    snaplen: u32,
+    of_container: bool,
+}
+
 /// What a block means.
 enum Meaning {
     Section { big_endian: bool },
-    Interface { number: i32, name: Option<String>, snaplen: u32, clock: Clock },
+    Interface { number: i32, described: Described, clock: Clock },
     Packet(PacketBlock),
     Nothing,
     Damage(&'static str),
@@ -233,8 +240,8 @@ impl PcapngReader {
                 self.interfaces.clear();
                 Ok(None)
             }
-            Meaning::Interface { number, name, snaplen, clock } => {
-                self.interface(number, name, snaplen, clock)
+            Meaning::Interface { number, described, clock } => {
+                self.interface(number, described, clock)
             }
             Meaning::Packet(packet) => self.packet(packet).map(Some),
             Meaning::Nothing => Ok(None),
@@ -245,10 +252,10 @@ impl PcapngReader {
     fn interface(
         &mut self,
         number: i32,
-        name: Option<String>,
-        snaplen: u32,
+        described: Described,
         clock: Clock,
     ) -> Result<Option<Step>, &'static str> {
+        let Described { name, snaplen, of_container } = described;
         let place = self.interfaces.len();
         if place >= INTERFACES_MAX {
             return Err("it has too many interfaces");
@@ -264,7 +271,7 @@ impl PcapngReader {
             return Ok(None);
         };
         // The same interface, described again by a later section, stays one link.
-        let described = (place, Interface { name, link_type, snaplen });
+        let described = (place, Interface { name, link_type, snaplen, of_container });
         let known = self.links.iter().position(|link| *link == described);
         let index = match known {
             Some(index) => index,
@@ -379,8 +386,11 @@ impl Meaning {
         let offset_s = if big_endian { block.if_tsoffset.swap_bytes() } else { block.if_tsoffset };
         Self::Interface {
             number: block.linktype.0,
-            name: block.if_name().and_then(Result::ok).map(printable),
-            snaplen: block.snaplen,
+            described: Described {
+                name: block.if_name().and_then(Result::ok).map(printable),
+                snaplen: block.snaplen,
+                of_container: block.if_description().and_then(Result::ok) == Some(CONTAINER_LINK),
+            },
             clock: Clock::new(block.if_tsresol, offset_s),
         }
     }

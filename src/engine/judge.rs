@@ -82,6 +82,9 @@ impl Judge {
         flow.zones = ends.map(|ip| self.containers.zone(ip));
         flow.containers[side.index()] = Some(number);
         if let Some((container, _)) = self.containers.get_mut(number) {
+            if container.flows == [0; 2] {
+                container.first_seen = at;
+            }
             container.note_address(flow.endpoint(side).ip);
         }
         self.arrive(at, flow);

@@ -18,7 +18,7 @@ use crate::alert::{CaptureState, Inputs};
 use crate::capture::{self, DamageKind, Next, Opened, Opening, Source, Stop};
 use crate::cli::ReplayArgs;
 use crate::config::Config;
-use crate::container::Named;
+use crate::container::{LinkOwner, Named};
 use crate::engine::{Engine, Input};
 use crate::output::{Sink, Worst};
 use crate::record::Output;
@@ -227,6 +227,11 @@ impl Feeder<'_> {
                 Next::Link(link, interface) => {
                     if let Some(name) = &interface.name {
                         self.output.name_link(link, name);
+                    }
+                    if interface.of_container {
+                        let name = interface.name.as_deref().unwrap_or("unnamed");
+                        self.engine
+                            .handle(Input::Owner(&LinkOwner::unnamed(link, name)), self.output);
                     }
                     self.capture.add_interface(interface.snaplen);
                     self.engine.handle(Input::Capture(self.capture), self.output);

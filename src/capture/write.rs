@@ -1,0 +1,270 @@
+//! Keeps what was captured: pcapng files that `replay` reads, rotated and bounded.
+//!
+//! Each interface is described with its name, and with [`CONTAINER_LINK`] where it is the host's end
+//! of a container's interface, so that a replay tells containers apart as the live run did.
+//! The format is that of draft-ietf-opsawg-pcapng; blocks are in the machine's own byte order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::{CONTAINER_LINK, Interface};
+use crate::decode::Frame;
+use crate::event::LinkId;
+
+const SECTION: u32 = 0x0a0d_0d0a;
+const INTERFACE: u32 = 1;
+const PACKET: u32 = 6;
+/// Options of an interface: its name, its description, the unit of its time stamps.
+const NAME: u16 = 2;
+const DESCRIPTION: u16 = 3;
+const RESOLUTION: u16 = 9;
+/// Time stamps count nanoseconds.
+const NANOSECONDS: u8 = 9;
+/// Before a file's first interface, and around a packet (bytes).
+const PACKET_OVERHEAD: u64 = 32;
+
+/// Files of one capture, the newest written to. Full, a file is closed and the next begun; beyond
+/// their number the oldest is deleted.
+#[derive(Debug)]
+pub struct CaptureFiles {
+    path: PathBuf,
+    file_bytes_max: u64,
+    files_max: usize,
+    file: BufWriter<File>,
+    file_bytes: u64,
+    /// Files begun so far (count).
+    number: u64,
+    /// Closed files that are still there, the oldest first.
+    kept: VecDeque<PathBuf>,
+    /// What is known of each interface, in the order of their descriptions in the file.
+    links: BTreeMap<LinkId, Interface>,
+    described: BTreeMap<LinkId, u32>,
+}
+
+impl CaptureFiles {
+    /// Begins the first file at `path`; later ones are `path` with `.1`, `.2` and so on behind it.
+    /// At most `files_max` files of about `file_bytes_max` bytes are kept.
+    ///
+    /// # Errors
+    /// The file cannot be created.
+    pub fn create(path: &Path, file_bytes_max: u64, files_max: usize) -> io::Result<Self> {
+        let mut files = Self {
+            path: path.to_path_buf(),
+            file_bytes_max,
+            files_max: files_max.max(1),
+            file: BufWriter::new(File::create(path)?),
+            file_bytes: 0,
+            number: 1,
+            kept: VecDeque::new(),
+            links: BTreeMap::new(),
+            described: BTreeMap::new(),
+        };
+        files.begin()?;
+        Ok(files)
+    }
+
+    /// Tells of an interface, before its first frame.
+    pub fn link(&mut self, link: LinkId, interface: Interface) {
+        self.links.insert(link, interface);
+        self.described.remove(&link);
+    }
+
+    /// Forgets an interface that is gone.
+    pub fn gone(&mut self, link: LinkId) {
+        self.links.remove(&link);
+        self.described.remove(&link);
+    }
+
+    /// Keeps a frame of an interface that was told.
+    ///
+    /// # Errors
+    /// The file cannot be written, or the next not be created.
+    pub fn frame(&mut self, link: LinkId, frame: &Frame<'_>) -> io::Result<()> {
+        if self.file_bytes + frame.bytes.len() as u64 + PACKET_OVERHEAD > self.file_bytes_max {
+            self.rotate()?;
+        }
+        let number = match self.described.get(&link) {
+            Some(number) => *number,
+            None => self.describe(link)?,
+        };
+        let at = frame.at.nanos();
+        let captured = frame.bytes.len() as u32;
+        let mut head = [0; 20];
+        for (place, word) in head.chunks_exact_mut(4).zip([
+            number,
+            (at >> 32) as u32,
+            at as u32,
+            captured,
+            frame.wire_bytes.max(captured),
+        ]) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        self.block(PACKET, &head, frame.bytes)
+    }
+
+    /// Writes out what is buffered.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        // Byte order mark, version 1.0, section length unknown.
+        let mut body = [0; 16];
+        body[..4].copy_from_slice(&0x1a2b_3c4d_u32.to_ne_bytes());
+        body[4..6].copy_from_slice(&1_u16.to_ne_bytes());
+        body[8..].copy_from_slice(&u64::MAX.to_ne_bytes());
+        self.file_bytes = 0;
+        self.described.clear();
+        self.block(SECTION, &body, &[])
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        let path = |number: u64| {
+            let mut name = self.path.clone().into_os_string();
+            if number > 1 {
+                name.push(format!(".{}", number - 1));
+            }
+            PathBuf::from(name)
+        };
+        let (full, next) = (path(self.number), path(self.number + 1));
+        self.kept.push_back(full);
+        while self.kept.len() >= self.files_max {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            // One that somebody took away already is gone, which is all that is wanted.
+            let _ = fs::remove_file(oldest);
+        }
+        self.file = BufWriter::new(File::create(next)?);
+        self.number += 1;
+        self.begin()
+    }
+
+    fn describe(&mut self, link: LinkId) -> io::Result<u32> {
+        let unknown = || io::Error::other(format!("interface {} was never told", link.0));
+        let interface = self.links.get(&link).ok_or_else(unknown)?;
+        let mut body = Vec::with_capacity(64);
+        body.extend_from_slice(&(interface.link_type.number() as u16).to_ne_bytes());
+        body.extend_from_slice(&[0; 2]);
+        body.extend_from_slice(&interface.snaplen.to_ne_bytes());
+        if let Some(name) = &interface.name {
+            option(&mut body, NAME, name.as_bytes());
+        }
+        if interface.of_container {
+            option(&mut body, DESCRIPTION, CONTAINER_LINK.as_bytes());
+        }
+        option(&mut body, RESOLUTION, &[NANOSECONDS]);
+        option(&mut body, 0, &[]);
+        let number = self.described.len() as u32;
+        self.block(INTERFACE, &body, &[])?;
+        self.described.insert(link, number);
+        Ok(number)
+    }
+
+    fn block(&mut self, kind: u32, head: &[u8], data: &[u8]) -> io::Result<()> {
+        let padding = data.len().next_multiple_of(4) - data.len();
+        let length = (12 + head.len() + data.len() + padding) as u32;
+        self.file_bytes += u64::from(length);
+        self.file.write_all(&kind.to_ne_bytes())?;
+        self.file.write_all(&length.to_ne_bytes())?;
+        self.file.write_all(head)?;
+        self.file.write_all(data)?;
+        self.file.write_all(&[0; 3][..padding])?;
+        self.file.write_all(&length.to_ne_bytes())
+    }
+}
+
+fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
+    let value = value.get(..usize::from(u16::MAX)).unwrap_or(value);
+    body.extend_from_slice(&code.to_ne_bytes());
+    body.extend_from_slice(&(value.len() as u16).to_ne_bytes());
+    body.extend_from_slice(value);
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Next, Opening, Source, open};
+    use super::*;
+    use crate::decode::LinkType;
+    use crate::time::Timestamp;
+
+    fn interface(name: &str) -> Interface {
+        Interface {
+            name: Some(name.to_owned()),
+            link_type: LinkType::LinuxSll2,
+            snaplen: 1_000,
+            of_container: true,
+        }
+    }
+
+    fn write(files: &mut CaptureFiles, link: u32, at: u64, bytes: &[u8]) {
+        let at = Timestamp::from_nanos(at);
+        let wire_bytes = bytes.len() as u32 + 5;
+        let frame = Frame { at, link_type: LinkType::LinuxSll2, wire_bytes, bytes };
+        files.frame(LinkId(link), &frame).unwrap();
+    }
+
+    fn read<S: Source>(source: &mut S) -> Vec<String> {
+        let mut seen = Vec::new();
+        loop {
+            match source.next() {
+                Next::Link(link, interface) => seen.push(format!("{} {interface:?}", link.0)),
+                Next::Frame(link, frame) => seen.push(format!(
+                    "{} {} {} {:?}",
+                    link.0,
+                    frame.at.nanos(),
+                    frame.wire_bytes,
+                    frame.bytes
+                )),
+                Next::End => return seen,
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept.pcapng");
+        let mut files = CaptureFiles::create(&path, 1 << 20, 2).unwrap();
+        files.link(LinkId(7), interface("veth7"));
+        files.link(LinkId(9), interface("veth9"));
+        write(&mut files, 9, 1_795_500_000_000_000_001, b"abcde");
+        write(&mut files, 7, 1_795_500_000_000_000_002, b"x");
+        files.flush().unwrap();
+        let Opening::Pcapng(mut source) = open(&[path]).unwrap().source else { panic!() };
+        let seen = read(&mut *source);
+        assert_eq!(seen[0], format!("0 {:?}", interface("veth9")));
+        assert_eq!(seen[1], "0 1795500000000000001 10 [97, 98, 99, 100, 101]");
+        assert_eq!(seen[2], format!("1 {:?}", interface("veth7")));
+        assert_eq!(seen[3], "1 1795500000000000002 6 [120]");
+    }
+
+    #[test]
+    fn files_are_rotated_and_the_oldest_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept.pcapng");
+        let mut files = CaptureFiles::create(&path, 1_000, 3).unwrap();
+        files.link(LinkId(1), interface("veth1"));
+        for at in 0..50 {
+            write(&mut files, 1, at, &[0; 100]);
+        }
+        files.flush().unwrap();
+        let mut sizes: Vec<u64> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes.len(), 3);
+        assert!(*sizes.last().unwrap() <= 1_100, "{sizes:?}");
+        assert!(!path.exists(), "the oldest went");
+        let kept = open(&[folder.path().to_path_buf()]).unwrap().source;
+        let Opening::Merged(mut source) = kept else { panic!() };
+        let frames = read(&mut *source).len();
+        assert!((10..25).contains(&frames), "{frames}");
+    }
+}
