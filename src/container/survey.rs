@@ -11,7 +11,8 @@
 //!    nor a service's. Who opened the flows tells nothing: probes, scrapes and logins come from
 //!    outside. Where none of it tells, both are containers.
 //! 3. Else the capture is of a node: a private address that opens flows and is answered is a
-//!    container. Without any private address, each address that opens flows is.
+//!    container. Without any private address, each address that opens flows is. Not so a gateway's
+//!    (the first address of a network) behind whose link address are outside ones as well.
 
 use std::net::IpAddr;
 
@@ -39,6 +40,9 @@ pub enum VantagePoint {
     Node {
         /// Private addresses are there: only those are containers.
         private: bool,
+        /// Addresses that are by custom a gateway's, and behind whose link address are outside
+        /// ones too: routers, not containers.
+        gateways: Vec<IpAddr>,
     },
 }
 
@@ -170,7 +174,20 @@ impl Survey {
             .addresses
             .iter()
             .any(|(ip, _)| Zone::of(*ip) == Zone::Cluster && !self.settings.is_infrastructure(*ip));
-        VantagePoint::Node { private }
+        let forwards = |mac: Option<[u8; 6]>| {
+            mac.is_some()
+                && self.addresses.iter().any(|(ip, seen)| {
+                    Zone::of(*ip) == Zone::External && seen.mac == mac && !seen.mac_varies
+                })
+        };
+        let gateways = self
+            .addresses
+            .iter()
+            .filter(|(ip, _)| Zone::of(**ip) == Zone::Cluster && is_gateway(**ip))
+            .filter(|(_, seen)| !seen.mac_varies && forwards(seen.mac))
+            .map(|(ip, _)| *ip)
+            .collect();
+        VantagePoint::Node { private, gateways }
     }
 }
 
@@ -193,8 +210,12 @@ fn one_of_two(two: Vec<(IpAddr, Seen)>) -> Vec<(IpAddr, Seen)> {
 /// By custom no container's: the first address of a network is its gateway's (a /24's, and a /64's),
 /// and 10.96.0.0/12 is where Kubernetes has services by default (kubeadm).
 fn is_infrastructure(ip: IpAddr) -> bool {
+    is_gateway(ip) || matches!(ip, IpAddr::V4(ip) if matches!(ip.octets(), [10, 96..=111, ..]))
+}
+
+fn is_gateway(ip: IpAddr) -> bool {
     match ip {
-        IpAddr::V4(ip) => ip.octets()[3] == 1 || matches!(ip.octets(), [10, 96..=111, ..]),
+        IpAddr::V4(ip) => ip.octets()[3] == 1,
         IpAddr::V6(ip) => ip.segments()[4..] == [0, 0, 0, 1],
     }
 }
@@ -273,6 +294,18 @@ mod tests {
     }
 
     #[test]
+    fn the_gateway_of_a_node_is_no_container() {
+        // All hosts but the pods stand behind the bridge's link address.
+        let pods = ["10.244.1.7", "10.244.1.8"];
+        let mut survey = Survey::new(&Settings::default());
+        for (pod, peer) in [(pods[0], "203.0.113.9"), (pods[1], "10.244.1.1"), (pods[0], pods[1])] {
+            count(&mut survey, &[(pod, peer)]);
+        }
+        let gateways = vec!["10.244.1.1".parse().unwrap()];
+        assert_eq!(survey.decide(), VantagePoint::Node { private: true, gateways });
+    }
+
+    #[test]
     fn what_the_configuration_calls_a_node_or_service_is_no_container() {
         let nodes = ["10.0.0.2".parse().unwrap()];
         let services = ["10.250.0.0/16".parse().unwrap()];
@@ -306,14 +339,14 @@ mod tests {
             (
                 "several pods",
                 &[(a, "203.0.113.9"), ("10.244.1.8", "203.0.113.9"), ("10.244.1.9", "10.96.0.1")],
-                VantagePoint::Node { private: true },
+                VantagePoint::Node { private: true, gateways: vec!["10.96.0.1".parse().unwrap()] },
             ),
             (
                 "metadata access does not hide the pod",
                 &[(a, "169.254.169.254"), (a, "10.96.0.10")],
                 veth(&[a]),
             ),
-            ("nothing", &[], VantagePoint::Node { private: false }),
+            ("nothing", &[], VantagePoint::Node { private: false, gateways: Vec::new() }),
         ] {
             assert_eq!(decide(pairs), expected, "{case}");
         }

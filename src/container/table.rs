@@ -30,6 +30,8 @@ pub struct Containers<D> {
     packets: u64,
     strangers: u64,
     strangers_seen: Vec<IpAddr>,
+    /// By the survey: never containers.
+    gateways: Vec<IpAddr>,
 }
 
 /// Which addresses become containers without being named.
@@ -65,6 +67,7 @@ impl<D> Containers<D> {
             packets: 0,
             strangers: 0,
             strangers_seen: Vec::new(),
+            gateways: Vec::new(),
         }
     }
 
@@ -85,7 +88,10 @@ impl<D> Containers<D> {
                 self.add(at, &[*one], Attribution::Veth, &make);
                 self.add(at, &[*other], Attribution::Veth, &make);
             }
-            VantagePoint::Node { private } => self.rule = Rule::Originators { private: *private },
+            VantagePoint::Node { private, gateways } => {
+                self.rule = Rule::Originators { private: *private };
+                self.gateways.clone_from(gateways);
+            }
         }
     }
 
@@ -189,7 +195,7 @@ impl<D> Containers<D> {
             Zone::External => !private,
             Zone::Host | Zone::LinkLocal | Zone::Group => false,
         };
-        if !fits || self.settings.is_infrastructure(ip) {
+        if !fits || self.settings.is_infrastructure(ip) || self.gateways.contains(&ip) {
             return None;
         }
         self.add(at, &[ip], Attribution::Originator, &make)
