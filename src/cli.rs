@@ -125,8 +125,11 @@ Examples:
   vethwatch sidecar --interface eth0 --events alert
       Watch one, and write each finding as a line of JSON.
 
-The pod's name and namespace are read from POD_NAME and POD_NAMESPACE (set them by the downward
-API). Needs the capability NET_RAW and nothing else.")]
+Who the pod is, it reads from these variables, each also with the prefix VETHWATCH_, which is read
+first (set them by the downward API): POD_NAME, POD_NAMESPACE, POD_UID, CONTAINER_NAME,
+CONTAINER_IMAGE; then from the files of --podinfo. Needs the capability NET_RAW and nothing else.
+
+SIGTERM ends it within two seconds; SIGHUP reads the file of --config again.")]
 pub struct SidecarArgs {
     /// An interface to watch; may be repeated [default: all that are up, but for loopback]
     #[arg(long = "interface", short, value_name = "NAME")]
@@ -143,6 +146,11 @@ pub struct SidecarArgs {
     /// How and where to write the results
     #[command(flatten)]
     pub results: ResultArgs,
+
+    /// Directory of a downwardAPI volume with files name, namespace, uid and labels [default:
+    /// /etc/podinfo, where it is there]
+    #[arg(long, value_name = "DIR")]
+    pub podinfo: Option<PathBuf>,
 
     /// Bytes of each frame that are captured; segments of a veth may take 64 KiB [default: the
     /// configuration's, 65550]
@@ -208,7 +216,15 @@ fn container(text: &str) -> Result<Named, String> {
         .split(',')
         .map(|address| address.parse().map_err(|_| format!("`{address}` is no address; {form}")))
         .collect::<Result<Vec<IpAddr>, _>>()?;
-    Ok(Named { name: name.into(), addresses, namespace: None, pod: None, image: None })
+    Ok(Named {
+        name: name.into(),
+        addresses,
+        namespace: None,
+        pod: None,
+        pod_uid: None,
+        owner: None,
+        image: None,
+    })
 }
 
 #[cfg(test)]

@@ -69,6 +69,12 @@ pub struct Named {
     /// Kubernetes pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Box<str>>,
+    /// UID of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<Box<str>>,
+    /// Workload that the pod belongs to: `StatefulSet/web`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Box<str>>,
     /// Container image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Box<str>>,

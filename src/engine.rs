@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::CaptureState;
 use crate::config::Config;
-use crate::container::{Container, LinkOwner};
+use crate::container::{Container, LinkOwner, Named};
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
 use crate::event::{DnsMessage, Event, Fact, LinkId, Side, Turn};
 use crate::flow::TcpEnding;
@@ -186,6 +186,12 @@ impl Engine {
     /// on; what the old one silenced is told when it is raised again.
     pub fn set_allow_list(&mut self, entries: &[allow::Entry]) {
         self.line.judge.alerts.set_allow_list(entries);
+    }
+
+    /// Names a container, or gives further addresses to one with this name: for flows that open from
+    /// now on. Only where containers were named from the start.
+    pub fn know_container(&mut self, named: &Named) {
+        self.line.judge.containers.know(named);
     }
 
     /// Counts so far.

@@ -1,7 +1,9 @@
 //! What the commands do: each feeds the engine, or answers from the same tables that it uses.
 
+mod identity;
 pub mod info;
 mod live;
+mod lookout;
 mod progress;
 mod reload;
 pub mod replay;

@@ -32,6 +32,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("network", "\"203.0.113.0/24\""),
     ("owner", "\"platform team\""),
     ("pod", "\"web-0\""),
+    ("pod_uid", "\"11111111-2222-3333-4444-555555555555\""),
     ("port", "443"),
     ("reason", "\"nightly backup\""),
     ("rule", "\"exfil.volume\""),

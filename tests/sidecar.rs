@@ -33,15 +33,20 @@ impl Lab {
         let (pod, other) = (format!("vethwatch-p{id}-{n}"), format!("vethwatch-o{id}-{n}"));
         ip(&format!("netns add {pod}"));
         let lab = Self { pod, other, folder: tempfile::tempdir().unwrap(), children: Vec::new() };
-        let Self { pod, other, .. } = &lab;
-        ip(&format!("netns add {other}"));
+        ip(&format!("netns add {}", lab.other));
+        lab.connect("10.213.7.1/24");
+        lab
+    }
+
+    /// Gives both an interface.
+    fn connect(&self, address: &str) {
+        let Self { pod, other, .. } = self;
         ip(&format!("link add eth0 netns {pod} type veth peer name eth0 netns {other}"));
-        for (namespace, address) in [(pod, "10.213.7.1/24"), (other, "10.213.7.2/24")] {
+        for (namespace, address) in [(pod, address), (other, "10.213.7.2/24")] {
             ip(&format!("-n {namespace} addr add {address} dev eth0"));
             ip(&format!("-n {namespace} link set lo up"));
             ip(&format!("-n {namespace} link set eth0 up"));
         }
-        lab
     }
 
     /// Starts a program in a namespace. It ends with this value.
@@ -338,4 +343,47 @@ fn reads_its_configuration_again() {
     assert!(lab.end(watcher) < Duration::from_secs(2));
     let last = stats().pop().unwrap();
     assert_eq!(last["vethwatch"]["allow"][0]["conditions"], "port=4444", "{last}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn takes_up_an_interface_that_comes_back_and_ends_with_the_last() {
+    let mut lab = Lab::new();
+    let records = lab.path("records.json");
+    let watcher = lab.watch(&records);
+    let pod = lab.pod.clone();
+    ip(&format!("-n {pod} link set eth0 down"));
+    lab.hears(watcher, "eth0: is down");
+    ip(&format!("-n {pod} link del eth0"));
+    lab.hears(watcher, "eth0: no longer watched");
+    lab.connect("10.213.7.3/24");
+    lab.hears(watcher, "watching eth0 too");
+    let flood = lab.start(&pod, Command::new("python3").args(["-c", FLOOD, "10", "10"]));
+    assert!(lab.children[flood].wait().unwrap().success());
+    let last = Duration::from_secs(1);
+    thread::sleep(last);
+    ip(&format!("-n {pod} link del eth0"));
+    let begin = Instant::now();
+    let code = lab.children[watcher].wait().unwrap().code();
+    assert_eq!(code, Some(0), "{}", lab.log(watcher));
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(lab.log(watcher).contains("it has ended"), "{}", lab.log(watcher));
+    let flows = of_kind(&fs::read_to_string(&records).unwrap(), "flow");
+    let own = flows
+        .iter()
+        .filter(|flow| flow["src_ip"] == "10.213.7.3" && flow["kubernetes"]["pod"] == "web-0");
+    assert_eq!(own.count(), 10, "the new address is the pod's too: {flows:?}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn an_interface_that_was_named_and_goes_is_no_end_of_the_pod() {
+    let mut lab = Lab::new();
+    let pod = lab.pod.clone();
+    ip(&format!("link add eth1 netns {pod} type veth peer name eth1 netns {}", lab.other));
+    ip(&format!("-n {pod} link set eth1 up"));
+    let watcher = lab.watch_with(&["--interface", "eth0"]);
+    ip(&format!("-n {pod} link del eth0"));
+    assert_eq!(lab.children[watcher].wait().unwrap().code(), Some(2), "{}", lab.log(watcher));
+    assert!(lab.log(watcher).contains("the pod has other interfaces"), "{}", lab.log(watcher));
 }

@@ -91,6 +91,38 @@ pub fn find(names: &[String], loopback: bool) -> Result<Vec<Found>, LiveError> {
     names.iter().map(find).collect()
 }
 
+/// What there is at this moment.
+#[derive(Clone, Debug, Default)]
+pub struct Present {
+    /// Those that are to be watched and are up.
+    pub up: Vec<Found>,
+    /// The names of all, up or down.
+    pub names: Vec<String>,
+    /// Any but loopback is up, to be watched or not.
+    pub any_up: bool,
+}
+
+/// What there is of the interfaces that [`find`] would find.
+///
+/// # Errors
+/// They cannot be listed.
+pub fn present(names: &[String], loopback: bool) -> Result<Present, LiveError> {
+    let devices = Device::list().map_err(|error| LiveError::List(words(&error)))?;
+    let mut present = Present::default();
+    for device in devices.into_iter().filter(|device| is_network(&device)) {
+        let (is_up, is_loopback) = (device.flags.is_up(), device.flags.is_loopback());
+        let wanted =
+            if names.is_empty() { loopback || !is_loopback } else { names.contains(&device.name) };
+        present.names.push(device.name.clone());
+        present.any_up |= is_up && !is_loopback;
+        if wanted && is_up {
+            let addresses = device.addresses.iter().map(|address| address.addr).collect();
+            present.up.push(Found { name: device.name.clone(), addresses, device });
+        }
+    }
+    Ok(present)
+}
+
 /// libpcap lists what is no interface, too: `any`, netfilter's logs, usb.
 fn is_network(device: &&Device) -> bool {
     let flags = &device.flags;

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::survey::VantagePoint;
-use super::{Attribution, Container, ContainerIdentity, Kubernetes, LinkOwner, Names, Settings};
+use super::{
+    Attribution, Container, ContainerIdentity, Kubernetes, LinkOwner, Named, Names, Settings,
+};
 use crate::baseline::{self, Destinations};
 use crate::bounded::BoundedMap;
 use crate::event::{LinkId, Zone};
@@ -102,6 +104,28 @@ impl<D> Containers<D> {
             return None;
         }
         self.by_link.peek(&link).copied()
+    }
+
+    /// Names a container, or gives further addresses to one that has this name.
+    pub fn know(&mut self, named: &Named) {
+        let all = &mut self.settings.named;
+        let Some(known) = all.iter_mut().find(|known| known.name == named.name) else {
+            all.push(named.clone());
+            return;
+        };
+        let number = known.addresses.iter().find_map(|ip| self.by_address.peek(ip).copied());
+        for ip in &named.addresses {
+            if known.addresses.len() < super::ADDRESSES_MAX && !known.addresses.contains(ip) {
+                known.addresses.push(*ip);
+            }
+        }
+        let addresses = known.addresses.clone();
+        let Some(number) = number else { return };
+        let Some((container, _)) = self.get_mut(number) else { return };
+        container.addresses.clone_from(&addresses);
+        for ip in addresses {
+            self.by_address.insert(ip, number);
+        }
     }
 
     /// Takes what the host says of a link's container: a new one, or more about one that is known.
@@ -278,8 +302,8 @@ impl<D> Containers<D> {
             Some(Box::new(Kubernetes {
                 namespace: named.namespace.clone()?,
                 pod: named.pod.clone().unwrap_or_else(|| named.name.clone()),
-                pod_uid: None,
-                owner: None,
+                pod_uid: named.pod_uid.clone(),
+                owner: named.owner.clone(),
             }))
         });
         let identity = ContainerIdentity {

@@ -135,6 +135,16 @@ impl Watch {
         self.links.iter().filter(|link| link.reader.is_some()).count()
     }
 
+    /// One that was under capture is not any more.
+    pub(super) fn is_missing_any(&self) -> bool {
+        self.count() < self.links.len()
+    }
+
+    /// The names of all that were ever under capture.
+    pub(super) fn known(&self) -> impl Iterator<Item = &str> {
+        self.links.iter().map(|link| &*link.name)
+    }
+
     /// The names of those under capture.
     pub(super) fn names(&self) -> Vec<&str> {
         let watched = self.links.iter().filter(|link| link.reader.is_some());

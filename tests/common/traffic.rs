@@ -40,6 +40,8 @@ pub fn engine_of(address: [u8; 4]) -> Engine {
         addresses: vec![address.into()],
         namespace: None,
         pod: None,
+        pod_uid: None,
+        owner: None,
         image: None,
     }];
     Engine::new(&config).unwrap()
