@@ -37,6 +37,8 @@ pub enum Command {
     Replay(Box<ReplayArgs>),
     /// Watch the interfaces of the pod that this runs in
     Sidecar(Box<SidecarArgs>),
+    /// List the containers of this node, how well each is seen, and why not
+    Coverage(CoverageArgs),
     /// Print the effective configuration, every key with its meaning and unit
     Config(ConfigArgs),
     /// Print the JSON Schema of the records
@@ -160,6 +162,48 @@ pub struct SidecarArgs {
     /// Kernel buffer of each interface in MiB [default: the configuration's, 4]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_023))]
     pub buffer: Option<u32>,
+}
+
+/// `vethwatch coverage`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  vethwatch coverage
+      List the containers of this node.
+  vethwatch coverage --fail-on-blind --format eve
+      For scripts: exit with 1 if traffic of a container passes unseen.
+
+Run it in the host's network and process namespaces. Containers' names come from the runtime's
+socket; without one, the id and the pod's UID still come from the cgroup.")]
+pub struct CoverageArgs {
+    /// How to write the list [default: table on a terminal, else eve]
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub format: Option<String>,
+
+    /// Exit with 1 if the traffic of a container, or a part of it, is not seen
+    #[arg(long)]
+    pub fail_on_blind: bool,
+
+    /// Where the runtimes are asked and the processes are found
+    #[command(flatten)]
+    pub sources: SourceArgs,
+}
+
+/// Where containers are found out.
+#[derive(Args, Debug)]
+pub struct SourceArgs {
+    /// The host's procfs, where it is mounted elsewhere
+    #[arg(long, value_name = "FOLDER", default_value = "/proc")]
+    pub procfs: PathBuf,
+
+    /// A socket that speaks CRI; may be repeated [default: those of containerd, k3s, CRI-O and
+    /// cri-dockerd]
+    #[arg(long = "cri-socket", value_name = "PATH")]
+    pub cri_sockets: Vec<PathBuf>,
+
+    /// A socket that speaks Docker's API; may be repeated [default: those of Docker and Podman]
+    #[arg(long = "docker-socket", value_name = "PATH")]
+    pub docker_sockets: Vec<PathBuf>,
 }
 
 /// `vethwatch config`

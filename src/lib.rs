@@ -24,6 +24,8 @@ pub mod engine;
 #[cfg(feature = "live")]
 pub mod capture;
 #[cfg(feature = "live")]
+pub mod attribution;
+#[cfg(feature = "live")]
 pub mod output;
 #[cfg(feature = "live")]
 pub mod cli;

@@ -1,5 +1,6 @@
 //! What the commands do: each feeds the engine, or answers from the same tables that it uses.
 
+pub mod coverage;
 mod identity;
 pub mod info;
 mod live;
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Sidecar(args) => sidecar::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Config(args) => info::config(&args),
         Command::Schema => info::schema(),
         Command::Ads(args) => info::ads(&args),

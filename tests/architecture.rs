@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that may wait or fail; the engine never names them.
-const SHELL: &[&str] = &["capture", "output", "cli", "modes"];
+const SHELL: &[&str] = &["capture", "attribution", "output", "cli", "modes"];
 
 #[test]
 fn layers_look_down_only() {

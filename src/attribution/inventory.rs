@@ -1,0 +1,426 @@
+//! The containers of this node, joined from all sources, and how well each is seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use super::links::{Link, LinkKind};
+use super::namespaces::{Mounted, Process};
+use super::owner::owner;
+use super::runtime::Known;
+
+/// Process numbers that are kept of one container (count).
+const PIDS_MAX: usize = 64;
+
+/// How a container was found out.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Attribution {
+    /// A runtime's socket told of it.
+    Runtime,
+    /// The cgroup of its processes gives its id, and its pod's UID; nothing told its name.
+    Cgroup,
+    /// The host's side of an interface leads into a network namespace without a known container.
+    Interface,
+}
+
+impl Attribution {
+    /// As records write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Runtime => "runtime",
+            Self::Cgroup => "cgroup",
+            Self::Interface => "interface",
+        }
+    }
+}
+
+/// Where a container stands in Kubernetes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Kubernetes {
+    /// Namespace. Empty: only the pod's UID is known, by its cgroup.
+    pub namespace: String,
+    /// Name of the pod. Empty as above.
+    pub pod: String,
+    /// UID of the pod.
+    pub pod_uid: String,
+    /// What made the pod, as `Kind/name`.
+    pub owner: Option<String>,
+}
+
+/// Why the traffic of a container, or a part of it, passes no interface of ours.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Unseen {
+    /// It uses the host's network.
+    HostNetwork,
+    /// Its interface is a macvlan.
+    Macvlan,
+    /// Its interface is an ipvlan.
+    Ipvlan,
+    /// Its interface is hardware, or a virtual function of it.
+    Physical,
+    /// A program carries its traffic (slirp4netns, pasta).
+    UserMode,
+    /// The other end of its interface stands in a third namespace (nested containers).
+    Elsewhere,
+}
+
+impl Unseen {
+    /// As records write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HostNetwork => "host_network",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
+            Self::Physical => "physical",
+            Self::UserMode => "user_mode",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+
+    /// For people.
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::HostNetwork => {
+                "it uses the host's network: its traffic is not told from the host's"
+            }
+            Self::Macvlan => "its macvlan sends past the host's interfaces",
+            Self::Ipvlan => "its ipvlan sends past the host's interfaces",
+            Self::Physical => {
+                "its interface is hardware or a virtual function (SR-IOV) and bypasses the host"
+            }
+            Self::UserMode => {
+                "a program carries its traffic (user-mode network): it leaves as the host's own"
+            }
+            Self::Elsewhere => {
+                "its interface ends in another namespace (a nested container): it is seen at most \
+                 as the outer container's"
+            }
+        }
+    }
+}
+
+/// How well a container is seen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Coverage {
+    /// All its traffic passes interfaces of ours.
+    Seen,
+    /// It has further interfaces that are not seen.
+    Partial(Vec<Unseen>),
+    /// The host's side of its interface is down: nothing passes.
+    Down,
+    /// It has no interface but loopback: there is nothing to see.
+    NoInterface,
+    /// Its traffic is not seen.
+    Unseen(Unseen),
+    /// That could not be found out, and why.
+    Unknown(String),
+}
+
+impl Coverage {
+    /// As records write it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Partial(_) => "partial",
+            Self::Down => "interface_down",
+            Self::NoInterface => "no_interface",
+            Self::Unseen(unseen) => unseen.as_str(),
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Traffic of this container may pass that is not seen.
+    pub const fn is_blind(&self) -> bool {
+        !matches!(self, Self::Seen | Self::NoInterface)
+    }
+}
+
+/// Why, for people.
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seen => f.write_str("all its traffic passes this host's interfaces"),
+            Self::Partial(unseen) => {
+                f.write_str("part of its traffic is seen: ")?;
+                for (place, unseen) in unseen.iter().enumerate() {
+                    let semicolon = if place > 0 { "; " } else { "" };
+                    write!(f, "{semicolon}{}", unseen.why())?;
+                }
+                Ok(())
+            }
+            Self::Down => f.write_str("the host's side of its interface is down"),
+            Self::NoInterface => f.write_str("it has no interface but loopback: nothing to see"),
+            Self::Unseen(unseen) => f.write_str(unseen.why()),
+            Self::Unknown(why) => f.write_str(why),
+        }
+    }
+}
+
+/// A container.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Container {
+    /// Id that the runtime gave it; `netns:INODE` (or `nsid:NUMBER`) for a namespace without one.
+    pub id: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its image.
+    pub image: Option<String>,
+    /// Its labels and its pod's.
+    pub labels: BTreeMap<String, String>,
+    /// Its place in Kubernetes.
+    pub kubernetes: Option<Kubernetes>,
+    /// It only holds its pod's namespaces (`pause`): it stands for a pod that has no other yet.
+    pub sandbox: bool,
+    /// Its processes, by number; at most 64.
+    pub pids: Vec<u32>,
+    /// Inode of its network namespace.
+    pub netns: Option<u64>,
+    /// Number of that namespace in ours.
+    pub nsid: Option<i32>,
+    /// The host's links whose other end is in its namespace, by index. Containers of a pod share
+    /// them.
+    pub interfaces: Vec<u32>,
+    /// Its addresses, but for loopback and link-local ones.
+    pub addresses: Vec<IpAddr>,
+    /// How it was found out.
+    pub how: Attribution,
+    /// How well it is seen.
+    pub coverage: Coverage,
+}
+
+/// All containers.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// By id.
+    pub containers: BTreeMap<String, Container>,
+    /// Containers beyond the bound (count).
+    pub refused: usize,
+}
+
+impl Inventory {
+    /// The containers behind a link of this host: those of one pod, the sandbox last.
+    pub fn on_link(&self, index: u32) -> Vec<&Container> {
+        let mut found: Vec<_> = self
+            .containers
+            .values()
+            .filter(|container| container.interfaces.contains(&index))
+            .collect();
+        found.sort_by_key(|container| container.sandbox);
+        found
+    }
+
+    /// Those that a person would call containers: sandboxes only where they stand for their pod.
+    pub fn listed(&self) -> impl Iterator<Item = &Container> {
+        let pods: BTreeSet<&str> = self
+            .containers
+            .values()
+            .filter(|container| !container.sandbox)
+            .filter_map(|container| Some(container.kubernetes.as_ref()?.pod_uid.as_str()))
+            .collect();
+        self.containers.values().filter(move |container| {
+            let pod = container.kubernetes.as_ref().map_or("", |place| place.pod_uid.as_str());
+            !container.sandbox || !pods.contains(pod)
+        })
+    }
+}
+
+/// What was read at one time, before it is joined.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Links of this namespace by index.
+    pub links: BTreeMap<u32, Link>,
+    /// Processes of containers, and those in other namespaces, by number.
+    pub processes: Vec<Process>,
+    /// Numbers of namespaces, by inode.
+    pub nsids: BTreeMap<u64, i32>,
+    /// Numbers of the namespaces of processes whose inode may not be read, by process.
+    pub nsids_of_pids: BTreeMap<u32, i32>,
+    /// Namespaces that are mounted.
+    pub mounted: Vec<Mounted>,
+    /// What the runtimes told, by id.
+    pub known: BTreeMap<String, Known>,
+}
+
+impl Facts {
+    /// Joins what was read. Coverage and, where no runtime gave them, addresses come after: they
+    /// need a look at each namespace.
+    pub fn join(&self, containers_max: usize) -> Inventory {
+        let mut all: BTreeMap<String, Container> = BTreeMap::new();
+        let mut refused = BTreeSet::new();
+        for process in &self.processes {
+            let Some(place) = &process.place else { continue };
+            if !all.contains_key(&place.id) {
+                if all.len() >= containers_max {
+                    refused.insert(&place.id);
+                    continue;
+                }
+                let mut container = bare(place.id.clone(), Attribution::Cgroup);
+                container.kubernetes = place
+                    .pod_uid
+                    .clone()
+                    .map(|pod_uid| Kubernetes { pod_uid, ..Kubernetes::default() });
+                all.insert(place.id.clone(), container);
+            }
+            if let Some(container) = all.get_mut(&place.id) {
+                self.add_process(container, process);
+            }
+        }
+        for known in self.known.values() {
+            let is_new = !all.contains_key(&known.id);
+            if is_new && all.len() >= containers_max {
+                refused.insert(&known.id);
+                continue;
+            }
+            let container = all
+                .entry(known.id.clone())
+                .or_insert_with(|| bare(known.id.clone(), Attribution::Cgroup));
+            self.tell(container, known);
+        }
+        let mut inventory = Inventory { containers: all, refused: refused.len() };
+        self.add_namespaces(&mut inventory, containers_max);
+        for container in inventory.containers.values_mut() {
+            let behind = self
+                .links
+                .values()
+                .filter(|link| link.is_container_side() && link.peer_nsid == container.nsid);
+            container.interfaces = behind.map(|link| link.index).collect();
+        }
+        inventory
+    }
+
+    fn add_process(&self, container: &mut Container, process: &Process) {
+        if container.pids.len() < PIDS_MAX {
+            container.pids.push(process.pid);
+        }
+        container.netns = container.netns.or(process.netns);
+        if container.nsid.is_none() {
+            container.nsid = match process.netns {
+                Some(netns) => self.nsids.get(&netns).copied(),
+                None => self.nsids_of_pids.get(&process.pid).copied(),
+            };
+        }
+    }
+
+    /// Adds what a runtime told.
+    fn tell(&self, container: &mut Container, known: &Known) {
+        container.how = Attribution::Runtime;
+        container.name = Some(known.name.clone()).filter(|name| !name.is_empty());
+        container.image.clone_from(&known.image);
+        container.labels.clone_from(&known.labels);
+        container.sandbox = known.sandbox;
+        container.addresses.clone_from(&known.addresses);
+        if let Some(pod) = &known.pod {
+            container.kubernetes = Some(Kubernetes {
+                namespace: pod.namespace.clone(),
+                pod: pod.name.clone(),
+                pod_uid: pod.uid.clone(),
+                owner: owner(&known.labels, &pod.name),
+            });
+        }
+        // Before its first process, and where processes cannot be seen: by the mounted file's name.
+        let name = known.netns.as_ref().and_then(|path| path.file_name());
+        if container.netns.is_none() && container.nsid.is_none() && name.is_some() {
+            let mounted = self.mounted.iter().find(|mounted| mounted.path.file_name() == name);
+            container.netns = mounted.map(|mounted| mounted.netns);
+            container.nsid = mounted.and_then(|mounted| mounted.nsid);
+        }
+    }
+
+    /// Namespaces behind links in which no container is.
+    fn add_namespaces(&self, inventory: &mut Inventory, containers_max: usize) {
+        let taken: BTreeSet<i32> =
+            inventory.containers.values().filter_map(|container| container.nsid).collect();
+        let behind = self.links.values().filter(|link| link.is_container_side());
+        let nsids: BTreeSet<i32> = behind.filter_map(|link| link.peer_nsid).collect();
+        for nsid in nsids.difference(&taken).copied() {
+            if inventory.containers.len() >= containers_max {
+                inventory.refused += 1;
+                continue;
+            }
+            let mounted = self.mounted.iter().find(|mounted| mounted.nsid == Some(nsid));
+            let by_process = self.nsids.iter().find(|(_, known)| **known == nsid);
+            let netns =
+                mounted.map(|mounted| mounted.netns).or(by_process.map(|(netns, _)| *netns));
+            let id = netns.map_or_else(|| format!("nsid:{nsid}"), |netns| format!("netns:{netns}"));
+            let mut container = bare(id.clone(), Attribution::Interface);
+            let name = mounted.and_then(|mounted| mounted.path.file_name());
+            container.name = name.map(|name| name.to_string_lossy().into_owned());
+            (container.netns, container.nsid) = (netns, Some(nsid));
+            let within =
+                self.processes.iter().filter(|process| netns.is_some() && process.netns == netns);
+            container.pids = within.map(|process| process.pid).take(PIDS_MAX).collect();
+            inventory.containers.insert(id, container);
+        }
+    }
+}
+
+/// A container of which nothing is known.
+fn bare(id: String, how: Attribution) -> Container {
+    Container {
+        id,
+        name: None,
+        image: None,
+        labels: BTreeMap::new(),
+        kubernetes: None,
+        sandbox: false,
+        pids: Vec::new(),
+        netns: None,
+        nsid: None,
+        interfaces: Vec::new(),
+        addresses: Vec::new(),
+        how,
+        coverage: Coverage::Unknown("it was not looked at yet".to_owned()),
+    }
+}
+
+/// What could be read of the links inside a namespace.
+#[derive(Clone, Debug)]
+pub enum Inside {
+    /// Its links.
+    Links(Vec<Link>),
+    /// Only whether there is one besides loopback, and why no more.
+    Any(bool, String),
+    /// Nothing, and why.
+    Unread(String),
+}
+
+/// How well a container is seen, by its links on the host and those inside its namespace.
+pub fn judge(on_host: &[&Link], inside: &Inside) -> Coverage {
+    let unseen = match inside {
+        Inside::Links(links) => unseen_of(on_host, links),
+        Inside::Any(false, _) if on_host.is_empty() => return Coverage::NoInterface,
+        Inside::Any(_, why) | Inside::Unread(why) if on_host.is_empty() => {
+            return Coverage::Unknown(why.clone());
+        }
+        // Its cable is seen. Whether there is another interface is not known.
+        Inside::Any(..) | Inside::Unread(_) => BTreeSet::new(),
+    };
+    match (on_host.is_empty(), unseen.first()) {
+        (true, Some(first)) => Coverage::Unseen(*first),
+        (true, None) => Coverage::NoInterface,
+        (false, _) if on_host.iter().all(|link| !link.up) => Coverage::Down,
+        (false, None) => Coverage::Seen,
+        (false, Some(_)) => Coverage::Partial(unseen.into_iter().collect()),
+    }
+}
+
+/// Ways out of a namespace that pass no link of ours.
+fn unseen_of(on_host: &[&Link], inside: &[Link]) -> BTreeSet<Unseen> {
+    let goes_outside = |link: &Link| link.peer_nsid.is_some();
+    let ways = inside.iter().filter(|link| link.up).filter_map(|link| match link.kind {
+        LinkKind::Macvlan if goes_outside(link) => Some(Unseen::Macvlan),
+        LinkKind::Ipvlan if goes_outside(link) => Some(Unseen::Ipvlan),
+        LinkKind::Physical => Some(Unseen::Physical),
+        // Beside a cable it is a tunnel that is carried by it.
+        LinkKind::Tun if on_host.is_empty() => Some(Unseen::UserMode),
+        LinkKind::Veth | LinkKind::Netkit if goes_outside(link) => {
+            let ours = on_host.iter().any(|host| host.peer_index == Some(link.index));
+            (!ours).then_some(Unseen::Elsewhere)
+        }
+        _ => None,
+    });
+    ways.collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! One look at everything: reads the sources, joins them, and looks into each namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::Settings;
+use super::inventory::{Container, Coverage, Facts, Inside, Inventory, Unseen, judge};
+use super::links::Link;
+use super::namespaces::{self, Namespaces};
+use super::runtime::{Answers, Runtimes};
+
+/// Reads and joins, again and again.
+pub struct Surveyor {
+    settings: Settings,
+    namespaces: Namespaces,
+    runtimes: Runtimes,
+    /// What was seen inside namespaces, by inode, until [`Self::look_anew`].
+    insides: BTreeMap<u64, Inside>,
+    /// What was said already.
+    said: BTreeSet<String>,
+}
+
+/// What one look gave.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// The containers.
+    pub inventory: Inventory,
+    /// What people should know, said once: sockets that fail, permissions that are missing.
+    pub messages: Vec<String>,
+    /// A runtime answered.
+    pub runtime_answered: bool,
+}
+
+impl Surveyor {
+    /// Opens what it needs; asks nothing yet.
+    ///
+    /// # Errors
+    /// The kernel gives no socket.
+    pub fn new(settings: Settings) -> io::Result<Self> {
+        Ok(Self {
+            namespaces: Namespaces::open()?,
+            runtimes: Runtimes::new(&settings)?,
+            settings,
+            insides: BTreeMap::new(),
+            said: BTreeSet::new(),
+        })
+    }
+
+    /// Forgets what was seen inside namespaces, so that the next look looks again.
+    pub fn look_anew(&mut self) {
+        self.insides.clear();
+    }
+
+    /// The runtimes' sockets.
+    pub const fn runtimes(&self) -> &Runtimes {
+        &self.runtimes
+    }
+
+    /// Looks.
+    pub fn look(&mut self, links: BTreeMap<u32, Link>) -> Survey {
+        let mut survey = Survey::default();
+        let answers = self.runtimes.ask();
+        survey.messages.extend_from_slice(&answers.messages);
+        survey.runtime_answered = answers.any;
+        let facts = self.read(links, answers, &mut survey.messages);
+        let mut inventory = facts.join(self.settings.containers_max);
+        let mut live = BTreeSet::new();
+        for container in inventory.containers.values_mut() {
+            live.extend(container.netns);
+            if container.addresses.is_empty()
+                && self.is_apart(container)
+                && let Some(pid) = container.pids.first()
+            {
+                container.addresses = namespaces::addresses(&self.settings.procfs, *pid);
+            }
+            container.coverage = self.coverage(container, &facts.links);
+        }
+        self.insides.retain(|netns, _| live.contains(netns));
+        if inventory.refused > 0 {
+            let max = self.settings.containers_max;
+            let text =
+                format!("there are more than {max} containers: the others are not attributed");
+            self.say(text, &mut survey.messages);
+        }
+        survey.inventory = inventory;
+        survey
+    }
+
+    fn read(
+        &mut self,
+        links: BTreeMap<u32, Link>,
+        answers: Answers,
+        messages: &mut Vec<String>,
+    ) -> Facts {
+        let settings = self.settings.clone();
+        let (procfs, own) = (&settings.procfs, self.namespaces.own);
+        let found = namespaces::processes(procfs, own, settings.processes_max);
+        let found = found.unwrap_or_else(|error| {
+            let path = procfs.display();
+            let text = format!(
+                "{path}: cannot be read: {error}; without it no container is known \
+                but by the runtime's socket"
+            );
+            self.say(text, messages);
+            namespaces::Processes::default()
+        });
+        if found.hidden > 0 {
+            let text = "the network namespaces of some containers' processes may not be read \
+                (SYS_PTRACE is missing): host network and missing interfaces cannot be told apart";
+            self.say(text.to_owned(), messages);
+        }
+        if found.cut {
+            let text = format!("only the first {} processes are read", settings.processes_max);
+            self.say(text, messages);
+        }
+        let mut facts = Facts {
+            links,
+            mounted: self.namespaces.mounted(&settings.netns_folders),
+            known: answers.known,
+            ..Facts::default()
+        };
+        for mounted in &facts.mounted {
+            facts.nsids.extend(mounted.nsid.map(|nsid| (mounted.netns, nsid)));
+        }
+        let mut asked = BTreeSet::new();
+        for process in &found.list {
+            match process.netns {
+                Some(netns) if Some(netns) == own || facts.nsids.contains_key(&netns) => {}
+                Some(netns) => {
+                    if asked.insert(netns)
+                        && let Some(nsid) = self.namespaces.number(procfs, process.pid)
+                    {
+                        facts.nsids.insert(netns, nsid);
+                    }
+                }
+                None => {
+                    let nsid = self.namespaces.nsid_of_process(procfs, process.pid);
+                    facts.nsids_of_pids.extend(nsid.map(|nsid| (process.pid, nsid)));
+                }
+            }
+        }
+        facts.processes = found.list;
+        facts
+    }
+
+    /// It is known to be in another network namespace than ours.
+    fn is_apart(&self, container: &Container) -> bool {
+        container.nsid.is_some()
+            || container.netns.is_some_and(|_| container.netns != self.namespaces.own)
+    }
+
+    fn coverage(&mut self, container: &Container, links: &BTreeMap<u32, Link>) -> Coverage {
+        if container.netns.is_some() && container.netns == self.namespaces.own {
+            return Coverage::Unseen(Unseen::HostNetwork);
+        }
+        if !self.is_apart(container) {
+            let why = if container.pids.is_empty() {
+                "none of its processes is visible: the host's process namespace (hostPID) or its \
+                 procfs is missing"
+            } else {
+                "its network namespace may not be read (SYS_PTRACE is missing)"
+            };
+            return Coverage::Unknown(why.to_owned());
+        }
+        let on_host: Vec<&Link> =
+            container.interfaces.iter().filter_map(|index| links.get(index)).collect();
+        let remembered = container.netns.filter(|_| !on_host.is_empty());
+        if let Some(inside) = remembered.and_then(|netns| self.insides.get(&netns)) {
+            return judge(&on_host, inside);
+        }
+        let inside = self.inside(container);
+        let coverage = judge(&on_host, &inside);
+        if let Some(netns) = remembered {
+            self.insides.insert(netns, inside);
+        }
+        coverage
+    }
+
+    fn inside(&mut self, container: &Container) -> Inside {
+        let why = match container.nsid.map(|nsid| self.namespaces.links_inside(nsid)) {
+            Some(Ok(links)) => return Inside::Links(links),
+            Some(Err(error)) if error.raw_os_error() == Some(libc::EPERM) => {
+                "the kinds of its interfaces may not be asked (NET_ADMIN is missing)".to_owned()
+            }
+            Some(Err(error)) => format!("the kinds of its interfaces cannot be asked: {error}"),
+            None => "its network namespace has no number here (NET_ADMIN is missing)".to_owned(),
+        };
+        let pid = container.pids.first();
+        match pid.and_then(|pid| namespaces::has_interface(&self.settings.procfs, *pid)) {
+            Some(any) => Inside::Any(any, why),
+            None => Inside::Unread(why),
+        }
+    }
+
+    /// Says a thing once.
+    fn say(&mut self, text: String, messages: &mut Vec<String>) {
+        if !self.said.contains(&text) {
+            self.said.insert(text.clone());
+            messages.push(text);
+        }
+    }
+}
