@@ -35,6 +35,8 @@ pub struct Cli {
 pub enum Command {
     /// Analyse captures: files, directories or standard input
     Replay(Box<ReplayArgs>),
+    /// Watch every container of the node that this runs on
+    Node(Box<NodeArgs>),
     /// Watch the interfaces of the pod that this runs in
     Sidecar(Box<SidecarArgs>),
     /// List the containers of this node, how well each is seen, and why not
@@ -162,6 +164,57 @@ pub struct SidecarArgs {
     /// Kernel buffer of each interface in MiB [default: the configuration's, 4]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_023))]
     pub buffer: Option<u32>,
+}
+
+/// `vethwatch node`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  vethwatch node
+      Watch every container of this node.
+  vethwatch node --events alert,coverage --write /var/lib/vethwatch/node.pcapng
+      Write findings and what cannot be seen, and keep the last packets to replay them.
+
+Run it in the host's network and process namespaces (hostNetwork and hostPID in Kubernetes). Needs
+the capability NET_RAW; names come from the runtime's socket, ids from the containers' cgroups.
+docs/attribution.md says how a packet's container is found.
+
+SIGTERM ends it within two seconds; SIGHUP reads the file of --config again.")]
+pub struct NodeArgs {
+    /// Read settings from this TOML file; `vethwatch config` prints one to start from
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// How and where to write the results
+    #[command(flatten)]
+    pub results: ResultArgs,
+
+    /// Keep what is captured in this file, as pcapng that `vethwatch replay` reads; full, FILE.1
+    /// follows, and so on
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+
+    /// Size of one kept file in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub write_mib: u64,
+
+    /// Kept files; beyond them the oldest is deleted
+    #[arg(long, value_name = "COUNT", default_value_t = 4)]
+    pub write_files: usize,
+
+    /// Bytes of each frame that are captured; segments of a veth may take 64 KiB [default: the
+    /// configuration's, 65550]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(96..=262_144))]
+    pub snaplen: Option<u32>,
+
+    /// Kernel buffer of all interfaces together in MiB [default: the configuration's, 32]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_023))]
+    pub buffer: Option<u32>,
+
+    /// Where the runtimes are asked and the processes are found
+    #[command(flatten)]
+    pub sources: SourceArgs,
 }
 
 /// `vethwatch coverage`

@@ -5,6 +5,7 @@ mod identity;
 pub mod info;
 mod live;
 mod lookout;
+pub mod node;
 mod progress;
 mod reload;
 pub mod replay;
@@ -31,6 +32,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Sidecar(args) => sidecar::run(&args),
+        Command::Node(args) => node::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Config(args) => info::config(&args),
         Command::Schema => info::schema(),

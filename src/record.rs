@@ -22,11 +22,14 @@ pub enum RecordKind {
     Tls,
     /// Counters of the run.
     Stats,
+    /// How well a container is seen (live, on a node). The engine makes none.
+    Coverage,
 }
 
 impl RecordKind {
     /// All of them, in the order in which they are listed to people.
-    pub const ALL: [Self; 5] = [Self::Alert, Self::Flow, Self::Dns, Self::Tls, Self::Stats];
+    pub const ALL: [Self; 6] =
+        [Self::Alert, Self::Flow, Self::Dns, Self::Tls, Self::Stats, Self::Coverage];
 
     /// As in EVE's `event_type`.
     pub const fn as_str(self) -> &'static str {
@@ -36,6 +39,7 @@ impl RecordKind {
             Self::Dns => "dns",
             Self::Tls => "tls",
             Self::Stats => "stats",
+            Self::Coverage => "coverage",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use pcap::{Active, Capture, ConnectionStatus, Device, Precision};
+use pcap::{Active, Capture, ConnectionStatus, Device, Linktype, Precision};
 
 use super::libpcap::{link_type_name, timestamp, words};
 use crate::decode::{Frame, LinkType};
@@ -179,6 +179,33 @@ impl AsFd for LiveReader {
     }
 }
 
+/// What libpcap calls all interfaces together.
+const ALL: &str = "any";
+
+/// The index of the interface that a frame of [`LiveReader::open_all`] was seen on
+/// (LINKTYPE_LINUX_SLL2: bytes 4 to 7).
+pub fn interface_of(frame: &Frame<'_>) -> u32 {
+    frame
+        .bytes
+        .get(4..8)
+        .map_or(0, |index| index.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
+}
+
+fn activate(device: Device, [snaplen, buffer]: [u32; 2]) -> Result<Capture<Active>, pcap::Error> {
+    let number = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
+    Capture::from_device(device)
+        .map(|capture| {
+            capture
+                .promisc(false)
+                .snaplen(number(snaplen))
+                .buffer_size(number(buffer))
+                .timeout(GATHER_MS)
+                .precision(Precision::Nano)
+        })
+        .and_then(Capture::open)
+        .and_then(Capture::setnonblock)
+}
+
 impl LiveReader {
     /// Starts to capture, what is sent and what is received. Not promiscuous: a pod's own traffic
     /// passes its interface anyway. Takes snap length and kernel buffer in bytes.
@@ -187,18 +214,7 @@ impl LiveReader {
     /// The kernel refuses, or the link type is none that can be decoded.
     pub fn open(found: &Found, [snaplen, buffer]: [u32; 2]) -> Result<Self, LiveError> {
         let name = || found.name.clone();
-        let number = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
-        let capture = Capture::from_device(found.device.clone())
-            .map(|capture| {
-                capture
-                    .promisc(false)
-                    .snaplen(number(snaplen))
-                    .buffer_size(number(buffer))
-                    .timeout(GATHER_MS)
-                    .precision(Precision::Nano)
-            })
-            .and_then(Capture::open)
-            .and_then(Capture::setnonblock)
+        let capture = activate(found.device.clone(), [snaplen, buffer])
             .map_err(|error| LiveError::Refused { name: name(), reason: words(&error) })?;
         let number = capture.get_datalink().0;
         let link_type =
@@ -206,6 +222,37 @@ impl LiveReader {
                 LiveError::LinkType { name: name(), link_type: link_type_name(number) }
             })?;
         Ok(Self { capture, link_type, counters: Counters::default() })
+    }
+
+    /// Starts to capture all interfaces of this network namespace through one kernel buffer, those
+    /// that come later too: an interface is heard from its first frame on, and a thousand take no
+    /// more memory than one. Each frame says where it was seen: [`interface_of`].
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn open_all(sizes: [u32; 2]) -> Result<Self, LiveError> {
+        activate(Device::from(ALL), sizes)
+            .and_then(|mut capture| {
+                capture.set_datalink(Linktype(LinkType::LinuxSll2.number() as i32))?;
+                Ok(capture)
+            })
+            .map(|capture| Self {
+                capture,
+                link_type: LinkType::LinuxSll2,
+                counters: Counters::default(),
+            })
+            .map_err(|error| LiveError::Refused { name: ALL.to_owned(), reason: words(&error) })
+    }
+
+    /// Lets the kernel pass over these interfaces (by index) in a capture of all.
+    ///
+    /// # Errors
+    /// libpcap or the kernel refuses the filter.
+    pub fn leave_out(&mut self, interfaces: impl Iterator<Item = u32>) -> Result<(), LiveError> {
+        let filter: Vec<String> = interfaces.map(|index| format!("not ifindex {index}")).collect();
+        self.capture
+            .filter(&filter.join(" and "), true)
+            .map_err(|error| LiveError::Refused { name: ALL.to_owned(), reason: words(&error) })
     }
 
     /// The next frame, if one is there.

@@ -12,6 +12,8 @@ pub struct Settings {
     /// Kernel buffer of each interface (bytes; at least 1 MiB and at most 1023 MiB are taken). It is
     /// part of the memory that a container's limit counts.
     pub buffer_bytes: u32,
+    /// `node`: kernel buffer of all interfaces together (bytes; within the same bounds).
+    pub node_buffer_bytes: u32,
     /// Interfaces with values of their own: `[[capture.interfaces]]`.
     pub interfaces: Vec<Interface>,
 }
@@ -46,9 +48,22 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Snap length and kernel buffer of a capture of all interfaces (bytes), within what is taken.
+    pub fn of_node(&self) -> [u32; 2] {
+        let all = Self { buffer_bytes: self.node_buffer_bytes, interfaces: Vec::new(), ..*self };
+        all.of("")
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { snaplen_bytes: 65_550, buffer_bytes: 4 << 20, interfaces: Vec::new() }
+        Self {
+            snaplen_bytes: 65_550,
+            buffer_bytes: 4 << 20,
+            node_buffer_bytes: 32 << 20,
+            interfaces: Vec::new(),
+        }
     }
 }
 

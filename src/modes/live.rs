@@ -189,35 +189,14 @@ impl Watch {
 
     /// Waits for frames or a signal.
     pub(super) fn wait(&self, signals: &Signals, at_most: Duration) {
-        let mut waited: Vec<PollFd<'_>> = Vec::with_capacity(self.links.len() + 1);
-        waited.push(PollFd::new(&signals.came, PollFlags::IN));
-        let readers = self.links.iter().filter_map(|link| link.reader.as_ref());
-        waited
-            .extend(readers.map(|reader| PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN)));
-        let nanos = at_most.as_nanos().min(1_000_000_000) as i64;
-        let at_most = Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 };
-        // Interrupted or refused: the loop looks around and comes back.
-        let _ = poll(&mut waited, Some(&at_most));
-        signals.clear();
+        wait(self.links.iter().filter_map(|link| link.reader.as_ref()), signals, at_most);
     }
 
     /// Lets windows end where nothing is heard, and hands out what was found.
     pub(super) fn tick(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
         self.note_counts(engine, output);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = now.saturating_sub(LAG).as_nanos();
-        let at = Timestamp::from_nanos(u64::try_from(at).unwrap_or(u64::MAX));
-        engine.handle(Input::Tick { at }, output);
+        engine.handle(Input::Tick { at: heard_until() }, output);
         output.flush();
-    }
-
-    /// Writes a `stats` record.
-    pub(super) fn report(&self, engine: &mut Engine, output: &mut dyn Sink) {
-        if output.wants(RecordKind::Stats) {
-            let stats = engine.stats();
-            let at = Timestamp::from_nanos(stats.last_ns);
-            output.record(&Record::Stats { at, stats });
-        }
     }
 
     fn note_counts(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
@@ -254,9 +233,71 @@ impl Watch {
         writer: &queue::Writer,
         args: &ResultArgs,
     ) -> anyhow::Result<()> {
-        let begin = Instant::now();
-        while self.hear(engine, output) && begin.elapsed() < DRAIN {}
+        let ending = Ending::begin();
+        while self.hear(engine, output) && ending.may_drain() {}
         self.note_counts(engine, output);
+        ending.finish(engine, output, writer, args)
+    }
+}
+
+/// Waits for frames or a signal.
+pub(super) fn wait<'a>(
+    readers: impl Iterator<Item = &'a LiveReader>,
+    signals: &Signals,
+    at_most: Duration,
+) {
+    let mut waited = vec![PollFd::new(&signals.came, PollFlags::IN)];
+    waited.extend(readers.map(|reader| PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN)));
+    let nanos = at_most.as_nanos().min(1_000_000_000) as i64;
+    let at_most = Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 };
+    // Interrupted or refused: the loop looks around and comes back.
+    let _ = poll(&mut waited, Some(&at_most));
+    signals.clear();
+}
+
+/// The host's time.
+pub(super) fn now() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// No frame older than this will come.
+pub(super) fn heard_until() -> Timestamp {
+    Timestamp::from_nanos(now().nanos().saturating_sub(LAG.as_nanos() as u64))
+}
+
+/// Writes a `stats` record.
+pub(super) fn report(engine: &mut Engine, output: &mut dyn Sink) {
+    if output.wants(RecordKind::Stats) {
+        let stats = engine.stats();
+        let at = Timestamp::from_nanos(stats.last_ns);
+        output.record(&Record::Stats { at, stats });
+    }
+}
+
+/// The last two seconds of a live mode.
+pub(super) struct Ending(Instant);
+
+impl Ending {
+    /// They begin.
+    pub(super) fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// There is time to take what the kernel still holds.
+    pub(super) fn may_drain(&self) -> bool {
+        self.0.elapsed() < DRAIN
+    }
+
+    /// Closes flows and findings, and waits for what can be written in time.
+    pub(super) fn finish(
+        self,
+        engine: &mut Engine,
+        output: &mut dyn Sink,
+        writer: &queue::Writer,
+        args: &ResultArgs,
+    ) -> anyhow::Result<()> {
+        let Self(begin) = self;
         writer.wait_for_room(begin + PATIENCE);
         engine.finish(output);
         let left = writer.close(WRITTEN.saturating_sub(begin.elapsed()));

@@ -76,7 +76,7 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
             let interval = config.output.stats_interval_s;
             if interval > 0 && reported.elapsed() >= Duration::from_secs(interval) {
                 reported = Instant::now();
-                watch.report(&mut engine, output);
+                super::live::report(&mut engine, output);
             }
         }
         if !heard {

@@ -154,6 +154,15 @@ impl<W: Carrier> Sink for Eve<W> {
         self.out.take_error()
     }
 
+    fn line(&mut self, kind: RecordKind, json: &str) {
+        if self.events.contains(kind) && !self.out.is_broken() {
+            let buffer = self.out.buffer();
+            buffer.extend_from_slice(json.as_bytes());
+            buffer.push(b'\n');
+            self.out.record_done(kind);
+        }
+    }
+
     fn note_interfaces(&mut self, interfaces: &[InterfaceCounts]) {
         self.interfaces.clear();
         self.interfaces.extend_from_slice(interfaces);

@@ -1,0 +1,83 @@
+//! `vethwatch node`: every container of this host, from its first packet to its last.
+#![expect(clippy::disallowed_methods, reason = "the shell side tells the engine the time")]
+
+mod identity;
+mod watch;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::live::{Signals, TICK};
+use super::reload::Reload;
+use super::{coverage, warn};
+use crate::attribution::Watcher;
+use crate::capture::write::CaptureFiles;
+use crate::cli::NodeArgs;
+use crate::engine::Engine;
+
+use watch::Watch;
+
+/// Watches until a signal.
+///
+/// # Errors
+/// The kernel refuses a capture or its list of interfaces; the configuration or the output cannot be
+/// used.
+pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
+    let mut config = super::load_config(args.config.as_deref())?;
+    let reload = Reload::new(args.config.as_deref(), &config);
+    if let Some(snaplen) = args.snaplen {
+        config.capture.snaplen_bytes = snaplen;
+    }
+    if let Some(buffer) = args.buffer {
+        config.capture.node_buffer_bytes = buffer << 20;
+    }
+    let mut engine = Engine::new(&config)?;
+    let (mut output, writer) = super::queued_output(&args.results, &config.output)?;
+    let output = &mut *output;
+    let signals = Signals::catch()?;
+    let files = match &args.write {
+        None => None,
+        Some(path) => {
+            let files = CaptureFiles::create(path, args.write_mib << 20, args.write_files);
+            Some(files.with_context(|| {
+                format!("{}: cannot be written; check the path given with --write", path.display())
+            })?)
+        }
+    };
+    // The capture first: what appears after this is heard.
+    let mut watch = Watch::open(&config.capture, files)?;
+    let watcher = Watcher::start(coverage::settings(&args.sources))
+        .context("the kernel's interfaces cannot be watched; allow AF_NETLINK sockets")?;
+    watch.start(&watcher, &mut engine, output);
+    let (mut ticked, mut reported) = (Instant::now(), Instant::now());
+    while !signals.stop() && !output.is_broken() && watch.is_alive() {
+        watch.learn(&watcher, &mut engine, output);
+        let heard = watch.hear(&mut engine, output);
+        if signals.hangup()
+            && let Some(new) = reload.reload(&mut engine)
+        {
+            config.output.stats_interval_s = new.output.stats_interval_s;
+        }
+        if ticked.elapsed() >= TICK {
+            ticked = Instant::now();
+            watch.tick(&mut engine, output);
+            let interval = config.output.stats_interval_s;
+            if interval > 0 && reported.elapsed() >= Duration::from_secs(interval) {
+                reported = Instant::now();
+                super::live::report(&mut engine, output);
+            }
+        }
+        if !heard {
+            watch.wait(&signals, TICK.saturating_sub(ticked.elapsed()));
+        }
+    }
+    let alive = watch.is_alive();
+    watch.end(&mut engine, output, &writer, &args.results)?;
+    if !alive {
+        warn("the capture ended by itself: see the message above");
+        return Ok(ExitCode::from(2));
+    }
+    Ok(ExitCode::SUCCESS)
+}

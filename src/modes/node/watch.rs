@@ -1,0 +1,349 @@
+//! The host's interfaces under one capture, and what the host says of them.
+#![expect(clippy::disallowed_methods, reason = "the shell side tells the engine the time")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+
+use super::identity;
+use crate::alert::CaptureState;
+use crate::attribution::links::LinkMonitor;
+use crate::attribution::report::coverage_line;
+use crate::attribution::{Change, Container, Link, Watcher};
+use crate::capture::Interface;
+use crate::capture::live::{Heard, LiveError, LiveReader, interface_of};
+use crate::capture::write::CaptureFiles;
+use crate::cli::ResultArgs;
+use crate::config::capture::Settings;
+use crate::decode::LinkType;
+use crate::engine::{Engine, Input};
+use crate::event::LinkId;
+use crate::modes::live::{self, Ending, Signals};
+use crate::modes::warn;
+use crate::output::{InterfaceCounts, Sink, queue};
+use crate::record::RecordKind;
+
+/// Frames before the clock, the signals and the host's news get their turn (count).
+const BATCH_FRAMES: u32 = 4_096;
+/// Frames of an interface that is no container's, from which on the kernel passes it over (count).
+const STRANGER_FRAMES: u32 = 16;
+/// Interfaces that the kernel passes over (count): each is a few instructions of a filter that the
+/// kernel runs for every frame, and takes 4096 of them.
+const LEFT_OUT_MAX: usize = 256;
+/// Frames of an interface that vanished may still come for so long.
+const GRACE: Duration = Duration::from_secs(1);
+/// Longest wait for the host's first news at the start.
+const START: Duration = Duration::from_secs(5);
+
+/// An interface that is the host's end of a container's.
+struct Watched {
+    link: Link,
+    id: LinkId,
+    frames: u64,
+    /// It is deleted; what the kernel still holds of it may come.
+    vanished: Option<Instant>,
+}
+
+/// All interfaces of the host under one capture.
+pub(super) struct Watch {
+    reader: LiveReader,
+    snaplen: u32,
+    links: HashMap<u32, Watched, foldhash::fast::FixedState>,
+    vanished: VecDeque<u32>,
+    /// Numbers of links that are gone: the kernel's indices only grow.
+    free: Vec<LinkId>,
+    containers: BTreeMap<String, Container>,
+    /// Frames of interfaces that are no container's, by index.
+    strangers: BTreeMap<u32, u32>,
+    left_out: BTreeSet<u32>,
+    capture: CaptureState,
+    files: Option<CaptureFiles>,
+    alive: bool,
+}
+
+impl Watch {
+    /// Starts to capture.
+    pub(super) fn open(
+        settings: &Settings,
+        files: Option<CaptureFiles>,
+    ) -> Result<Self, LiveError> {
+        let sizes = settings.of_node();
+        let mut capture = CaptureState::default();
+        capture.add_interface(sizes[0]);
+        let mut watch = Self {
+            reader: LiveReader::open_all(sizes)?,
+            snaplen: sizes[0],
+            links: HashMap::default(),
+            vanished: VecDeque::new(),
+            free: Vec::new(),
+            containers: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+            capture,
+            files,
+            alive: true,
+        };
+        // What the host sends for itself, and what bridges and overlays carry for containers, is
+        // there a second time.
+        if let Ok(monitor) = LinkMonitor::open() {
+            let others = monitor.links().values().filter(|link| !link.is_container_side());
+            watch.left_out.extend(others.map(|link| link.index).take(LEFT_OUT_MAX));
+        }
+        watch.reader.leave_out(watch.left_out.iter().copied())?;
+        Ok(watch)
+    }
+
+    /// The capture goes on.
+    pub(super) const fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// Hears what is there already, and says so.
+    pub(super) fn start(&mut self, watcher: &Watcher, engine: &mut Engine, output: &mut dyn Sink) {
+        let until = Instant::now() + START;
+        while let Ok(change) = watcher.next(until.saturating_duration_since(Instant::now())) {
+            if matches!(change, Change::Started) {
+                break;
+            }
+            self.take(change, engine, output);
+        }
+        warn(&format!(
+            "watching {} interfaces of {} containers",
+            self.links.len(),
+            self.containers.values().filter(|container| !container.sandbox).count()
+        ));
+    }
+
+    /// Takes the host's news.
+    pub(super) fn learn(&mut self, watcher: &Watcher, engine: &mut Engine, output: &mut dyn Sink) {
+        while let Ok(change) = watcher.try_next() {
+            self.take(change, engine, output);
+        }
+        while let Some(index) = self.vanished.front().copied() {
+            let gone = self.links.get(&index).and_then(|watched| watched.vanished);
+            if gone.is_some_and(|at| at.elapsed() < GRACE) {
+                break;
+            }
+            self.vanished.pop_front();
+            // It may have come back under the same index meanwhile.
+            if gone.is_some()
+                && let Some(Watched { id, .. }) = self.links.remove(&index)
+            {
+                engine.handle(Input::LinkGone(id), output);
+                if let Some(files) = &mut self.files {
+                    files.gone(id);
+                }
+                self.free.push(id);
+            }
+        }
+    }
+
+    fn take(&mut self, change: Change, engine: &mut Engine, output: &mut dyn Sink) {
+        match change {
+            Change::InterfaceAppeared(link) | Change::InterfaceChanged(link) => {
+                self.interface(link, engine, output);
+            }
+            Change::InterfaceVanished(link) => {
+                if let Some(watched) = self.links.get_mut(&link.index) {
+                    watched.vanished = Some(Instant::now());
+                    self.vanished.push_back(link.index);
+                }
+            }
+            Change::ContainerKnown(container) | Change::ContainerUpdated(container) => {
+                self.container(*container, engine, output);
+            }
+            Change::ContainerGone(container) => {
+                self.containers.remove(&container.id);
+                // A pod's others are told anew; the last one's name stays with its interface.
+                for index in container.interfaces {
+                    if self.sharing(index).next().is_some() {
+                        self.own(index, engine, output);
+                    }
+                }
+            }
+            Change::Message(text) => warn(&text),
+            Change::Started => {}
+        }
+    }
+
+    fn interface(&mut self, link: Link, engine: &mut Engine, output: &mut dyn Sink) {
+        let index = link.index;
+        let known = self.links.get(&index);
+        let renamed = known.is_none_or(|watched| watched.link.name != link.name);
+        let frames = known.map_or(0, |watched| watched.frames);
+        let id = match known {
+            Some(watched) => watched.id,
+            None => self.free.pop().unwrap_or(LinkId(self.links.len() as u32)),
+        };
+        if renamed {
+            output.name_link(id, &link.name);
+            if let Some(files) = &mut self.files {
+                let name = Some(link.name.clone());
+                let link_type = LinkType::LinuxSll2;
+                let snaplen = self.snaplen;
+                files.link(id, Interface { name, link_type, snaplen, of_container: true });
+            }
+        }
+        self.links.insert(index, Watched { link, id, frames, vanished: None });
+        self.strangers.remove(&index);
+        if self.left_out.remove(&index) {
+            self.set_filter();
+        }
+        self.own(index, engine, output);
+    }
+
+    fn container(&mut self, container: Container, engine: &mut Engine, output: &mut dyn Sink) {
+        let interfaces = container.interfaces.clone();
+        let known = self.containers.get(&container.id);
+        let news = known.is_none_or(|known| known.coverage != container.coverage);
+        if news && output.wants(RecordKind::Coverage) {
+            let links =
+                self.links.values().map(|watched| (watched.link.index, watched.link.clone()));
+            output.line(
+                RecordKind::Coverage,
+                &coverage_line(live::now(), &container, &links.collect()),
+            );
+        }
+        self.containers.insert(container.id.clone(), container);
+        for index in interfaces {
+            self.own(index, engine, output);
+        }
+    }
+
+    /// The containers behind an interface.
+    fn sharing(&self, index: u32) -> impl Iterator<Item = &Container> {
+        self.containers.values().filter(move |container| container.interfaces.contains(&index))
+    }
+
+    /// Tells the engine whose an interface is.
+    fn own(&self, index: u32, engine: &mut Engine, output: &mut dyn Sink) {
+        let Some(watched) = self.links.get(&index) else { return };
+        let sharing: Vec<&Container> = self.sharing(index).collect();
+        let owner = identity::owner(watched.id, &watched.link.name, &sharing);
+        engine.handle(Input::Owner(&owner), output);
+    }
+
+    /// Passes on what is there, a batch at most. Returns whether there was anything.
+    pub(super) fn hear(&mut self, engine: &mut Engine, output: &mut dyn Sink) -> bool {
+        let mut noticed = false;
+        for heard in 0..BATCH_FRAMES {
+            let frame = match self.reader.hear() {
+                Heard::Frame(frame) => frame,
+                Heard::Silence => {
+                    if noticed {
+                        self.pass_over_strangers();
+                    }
+                    return heard > 0;
+                }
+                Heard::Gone(why) => {
+                    warn(&format!("the capture has failed: {why}"));
+                    self.alive = false;
+                    return false;
+                }
+            };
+            let index = interface_of(&frame);
+            let Some(watched) = self.links.get_mut(&index) else {
+                if self.strangers.len() < LEFT_OUT_MAX || self.strangers.contains_key(&index) {
+                    let count = self.strangers.entry(index).or_default();
+                    *count = count.saturating_add(1);
+                    noticed |= *count == STRANGER_FRAMES;
+                }
+                continue;
+            };
+            watched.frames += 1;
+            let link = watched.id;
+            if let Some(files) = &mut self.files
+                && let Err(error) = files.frame(link, &frame)
+            {
+                warn(&format!("captured frames are no longer kept: {error}"));
+                self.files = None;
+            }
+            engine.handle(Input::Frame { link, frame }, output);
+        }
+        if noticed {
+            self.pass_over_strangers();
+        }
+        true
+    }
+
+    /// Interfaces that are no container's, and busy.
+    fn pass_over_strangers(&mut self) {
+        let room = LEFT_OUT_MAX.saturating_sub(self.left_out.len());
+        let busy = self.strangers.iter().filter(|(_, frames)| **frames >= STRANGER_FRAMES);
+        let busy: Vec<u32> = busy.map(|(index, _)| *index).take(room).collect();
+        if busy.is_empty() {
+            return;
+        }
+        for index in busy {
+            self.strangers.remove(&index);
+            self.left_out.insert(index);
+        }
+        self.set_filter();
+    }
+
+    fn set_filter(&mut self) {
+        if let Err(error) = self.reader.leave_out(self.left_out.iter().copied()) {
+            // They are passed over here instead, which costs time.
+            warn(&error.to_string());
+        }
+    }
+
+    /// Waits for frames or a signal.
+    pub(super) fn wait(&self, signals: &Signals, at_most: Duration) {
+        live::wait(std::iter::once(&self.reader), signals, at_most);
+    }
+
+    /// Lets windows end where nothing is heard, and hands out what was found.
+    pub(super) fn tick(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
+        self.note_counts(engine, output);
+        engine.handle(Input::Tick { at: live::heard_until() }, output);
+        output.flush();
+        if let Some(files) = &mut self.files
+            && let Err(error) = files.flush()
+        {
+            warn(&format!("captured frames are no longer kept: {error}"));
+            self.files = None;
+        }
+    }
+
+    /// Takes what the kernel still holds, closes flows and findings, and waits for what can be
+    /// written within two seconds.
+    pub(super) fn end(
+        mut self,
+        engine: &mut Engine,
+        output: &mut dyn Sink,
+        writer: &queue::Writer,
+        args: &ResultArgs,
+    ) -> anyhow::Result<()> {
+        let ending = Ending::begin();
+        while self.alive && self.hear(engine, output) && ending.may_drain() {}
+        self.note_counts(engine, output);
+        if let Some(files) = &mut self.files
+            && let Err(error) = files.flush()
+        {
+            warn(&format!("the last captured frames could not be kept: {error}"));
+        }
+        ending.finish(engine, output, writer, args)
+    }
+
+    fn note_counts(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
+        let counts = self.reader.counts();
+        self.capture.passed_frames = counts.passed_frames;
+        self.capture.dropped_frames =
+            counts.kernel_dropped_frames + counts.interface_dropped_frames;
+        let mut interfaces: Vec<InterfaceCounts> = self
+            .links
+            .values()
+            .map(|watched| InterfaceCounts {
+                link: watched.id,
+                watched: watched.vanished.is_none(),
+                passed_frames: watched.frames,
+                ..InterfaceCounts::default()
+            })
+            .collect();
+        interfaces.sort_unstable_by_key(|counts| counts.link.0);
+        output.note_interfaces(&interfaces);
+        engine.handle(Input::Capture(self.capture), output);
+    }
+}
