@@ -1,6 +1,7 @@
 //! Detectors: one file each, one row in [`DETECTORS`].
 
 pub mod beacon;
+pub mod blind_spot;
 pub mod exfiltration;
 pub mod known_services;
 pub mod reverse_shell;
@@ -9,6 +10,8 @@ use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use blind_spot::Blindness;
 
 use crate::baseline::Baseline;
 use crate::container::Container;
@@ -21,6 +24,7 @@ pub const DETECTORS: &[Registration] = &[
     Registration::of::<reverse_shell::ReverseShell>(),
     Registration::of::<beacon::Beacon>(),
     Registration::of::<exfiltration::Exfiltration>(),
+    Registration::of::<blind_spot::BlindSpot>(),
 ];
 
 /// How much a person should care. `Medium` and above wake or occupy someone; the rest is context.
@@ -254,6 +258,12 @@ pub trait Detector: Send {
         _verdicts: &mut Vec<Verdict>,
     ) {
     }
+
+    /// The host says that traffic of this container passes unseen, and why (live).
+    fn blinded(&mut self, _at: Timestamp, _why: Blindness, _verdicts: &mut Vec<Verdict>) {}
+
+    /// The host says that it is seen again.
+    fn seen_again(&mut self, _verdicts: &mut Vec<Verdict>) {}
 
     /// The capture is over, and every flow was closed: what a finding waited for will not come.
     fn end_capture(&mut self, _verdicts: &mut Vec<Verdict>) {}

@@ -9,6 +9,7 @@ use crate::alert::CaptureState;
 use crate::config::Config;
 use crate::container::{Container, LinkOwner, Named};
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
+use crate::detect::blind_spot::Blindness;
 use crate::event::{DnsMessage, Event, Fact, LinkId, Side, Turn};
 use crate::flow::TcpEnding;
 use crate::flow::entry::{Entry, Segment};
@@ -66,6 +67,15 @@ pub enum Input<'a> {
     Owner(&'a LinkOwner),
     /// A link is gone, and its container with it.
     LinkGone(LinkId),
+    /// What the host says of how well a link's container is seen.
+    Visibility {
+        /// The host's time.
+        at: Timestamp,
+        /// Whose; of a link without a container, and of the monitor itself, the first container's.
+        link: LinkId,
+        /// Why it is not seen; `None` where it is again.
+        blindness: Option<Blindness>,
+    },
     /// What the capture says of itself so far. Changes what alerts and statistics say of it, and no
     /// finding.
     Capture(CaptureState),
@@ -161,6 +171,9 @@ impl Engine {
                     }
                 }
                 self.line.judge.disown(self.line.now, link, output);
+            }
+            Input::Visibility { at, link, blindness } => {
+                self.line.judge.note_visibility(at, link, blindness, output);
             }
             Input::Tick { at } => {
                 if self.held_back.as_ref().is_some_and(|held| held.is_over(at)) {

@@ -71,6 +71,8 @@ impl IpProtocol {
     pub const ICMPV6: Self = Self(58);
     /// SCTP.
     pub const SCTP: Self = Self(132);
+    /// None: what is said is about no packet (255 is reserved).
+    pub const NONE: Self = Self(255);
 }
 
 impl fmt::Display for IpProtocol {

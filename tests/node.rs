@@ -228,7 +228,7 @@ fn a_shell_in_a_pod_bears_the_pods_name_and_its_neighbour_is_silent() {
     host.hears(listener, "uid=0");
     let answered = Instant::now();
     until(Duration::from_secs(2), || !alerts(&records).is_empty());
-    println!("told {:?} after the first command's answer", answered.elapsed());
+    eprintln!("told {:?} after the first command's answer", answered.elapsed());
     typing.write_all(b"cat /etc/passwd\nls /\n").unwrap();
     host.hears(listener, "root:x:0");
     thread::sleep(Duration::from_millis(500));
@@ -316,4 +316,30 @@ fn containers_that_live_a_moment_are_seen_and_forgotten() {
     let stats = of_kind(&records, "stats");
     assert_eq!(stats.last().unwrap()["vethwatch"]["counters"]["containers"], 0);
     assert!(alerts(&records).is_empty());
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_container_that_is_hidden_while_it_runs_is_a_finding() {
+    let mut host = Host::new();
+    let containers = [1, 2, 3].map(|number| host.container(number));
+    let programs = containers.each_ref().map(|name| host.start(name, "sleep", &["60"]));
+    let records = host.path("records.json");
+    let watcher = host.watch(&records, &[]);
+    let name = host.name.clone();
+    ip(&format!("-n {name} link del c1"));
+    ip(&format!("-n {name} link set c2 down"));
+    host.children[programs[2]].kill().unwrap();
+    host.children[programs[2]].wait().unwrap();
+    ip(&format!("-n {name} link del c3"));
+    let rule = |alert: &Value| {
+        let text =
+            |pointer: &str| alert.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        format!("{} {}", text("/in_iface"), text("/vethwatch/rule"))
+    };
+    let told = || alerts(&records).iter().map(rule).collect::<BTreeSet<String>>();
+    until(Duration::from_secs(12), || told().len() >= 2);
+    host.end(watcher);
+    let expected = ["c1 blind.interface_gone", "c2 blind.interface_down"];
+    assert_eq!(told(), BTreeSet::from(expected.map(str::to_owned)));
 }

@@ -7,6 +7,7 @@ use crate::baseline::{Baseline, DestinationKey};
 use crate::config::Config;
 use crate::container::table::Containers;
 use crate::container::{Container, LinkOwner, survey::VantagePoint};
+use crate::detect::blind_spot::Blindness;
 use crate::detect::{DETECTORS, Detector, Factory, Seen, Verdict};
 use crate::event::{DnsData, DnsMessage, Event, LinkId, Name, Side};
 use crate::flow::Flow;
@@ -213,6 +214,31 @@ impl Judge {
                     judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
                 }
             }
+        }
+    }
+
+    /// What the host says of how well a link's container is seen.
+    pub(super) fn note_visibility(
+        &mut self,
+        at: Timestamp,
+        link: LinkId,
+        blindness: Option<Blindness>,
+        output: &mut dyn Output,
+    ) {
+        let first = || self.containers.iter().next().map(|container| container.number);
+        let Some(number) = self.containers.on_link(link).or_else(first) else { return };
+        let Some((container, detectors)) = self.containers.get_mut(number) else { return };
+        for (row, detector) in DETECTORS.iter().zip(detectors.iter_mut()) {
+            match blindness {
+                Some(why) => detector.blinded(at, why, &mut self.verdicts),
+                None => detector.seen_again(&mut self.verdicts),
+            }
+            for verdict in &mut self.verdicts {
+                if let Verdict::Raise(finding) = verdict {
+                    finding.link = link;
+                }
+            }
+            judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
         }
     }
 

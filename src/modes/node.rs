@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the shell side tells the engine the time")]
 
 mod identity;
+mod visibility;
 mod watch;
 
 use std::process::ExitCode;
@@ -47,7 +48,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         }
     };
     // The capture first: what appears after this is heard.
-    let mut watch = Watch::open(&config.capture, files)?;
+    let mut watch = Watch::open(&config.capture, files, &args.sources.procfs)?;
     let watcher = Watcher::start(coverage::settings(&args.sources))
         .context("the kernel's interfaces cannot be watched; allow AF_NETLINK sockets")?;
     watch.start(&watcher, &mut engine, output);

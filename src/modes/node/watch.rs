@@ -1,12 +1,14 @@
 //! The host's interfaces under one capture, and what the host says of them.
 #![expect(clippy::disallowed_methods, reason = "the shell side tells the engine the time")]
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
 use super::identity;
+use super::visibility::{Captured, Visibility};
 use crate::alert::CaptureState;
 use crate::attribution::links::LinkMonitor;
 use crate::attribution::report::coverage_line;
@@ -17,6 +19,7 @@ use crate::capture::write::CaptureFiles;
 use crate::cli::ResultArgs;
 use crate::config::capture::Settings;
 use crate::decode::LinkType;
+use crate::detect::blind_spot::Blindness;
 use crate::engine::{Engine, Input};
 use crate::event::LinkId;
 use crate::modes::live::{self, Ending, Signals};
@@ -33,6 +36,12 @@ const STRANGER_FRAMES: u32 = 16;
 const LEFT_OUT_MAX: usize = 256;
 /// Frames of an interface that vanished may still come for so long.
 const GRACE: Duration = Duration::from_secs(1);
+/// A container that lives so long after its interface is gone is a blind spot,
+const BLIND_AFTER: Duration = Duration::from_secs(5);
+/// and one whose interface is down for so long.
+const DOWN_AFTER: Duration = Duration::from_secs(2);
+/// No interface: what is said is about the monitor.
+const MONITOR: LinkId = LinkId(u32::MAX);
 /// Longest wait for the host's first news at the start.
 const START: Duration = Duration::from_secs(5);
 
@@ -43,6 +52,20 @@ struct Watched {
     frames: u64,
     /// It is deleted; what the kernel still holds of it may come.
     vanished: Option<Instant>,
+    /// It was set down.
+    down: Option<Instant>,
+    told_down: bool,
+}
+
+/// An interface that vanished.
+struct Vanished {
+    index: u32,
+    at: Instant,
+    /// When it was last asked whether its container lives.
+    looked: Instant,
+    /// Those of its containers, but for the one that holds the pod's namespaces.
+    processes: Vec<u32>,
+    told: bool,
 }
 
 /// All interfaces of the host under one capture.
@@ -50,7 +73,7 @@ pub(super) struct Watch {
     reader: LiveReader,
     snaplen: u32,
     links: HashMap<u32, Watched, foldhash::fast::FixedState>,
-    vanished: VecDeque<u32>,
+    vanished: Vec<Vanished>,
     /// Numbers of links that are gone: the kernel's indices only grow.
     free: Vec<LinkId>,
     containers: BTreeMap<String, Container>,
@@ -59,6 +82,7 @@ pub(super) struct Watch {
     left_out: BTreeSet<u32>,
     capture: CaptureState,
     files: Option<CaptureFiles>,
+    visibility: Visibility,
     alive: bool,
 }
 
@@ -67,6 +91,7 @@ impl Watch {
     pub(super) fn open(
         settings: &Settings,
         files: Option<CaptureFiles>,
+        procfs: &Path,
     ) -> Result<Self, LiveError> {
         let sizes = settings.of_node();
         let mut capture = CaptureState::default();
@@ -75,13 +100,14 @@ impl Watch {
             reader: LiveReader::open_all(sizes)?,
             snaplen: sizes[0],
             links: HashMap::default(),
-            vanished: VecDeque::new(),
+            vanished: Vec::new(),
             free: Vec::new(),
             containers: BTreeMap::new(),
             strangers: BTreeMap::new(),
             left_out: BTreeSet::new(),
             capture,
             files,
+            visibility: Visibility::new(procfs),
             alive: true,
         };
         // What the host sends for itself, and what bridges and overlays carry for containers, is
@@ -120,22 +146,58 @@ impl Watch {
         while let Ok(change) = watcher.try_next() {
             self.take(change, engine, output);
         }
-        while let Some(index) = self.vanished.front().copied() {
-            let gone = self.links.get(&index).and_then(|watched| watched.vanished);
-            if gone.is_some_and(|at| at.elapsed() < GRACE) {
-                break;
+        let due = |gone: &Vanished| gone.looked.elapsed() >= GRACE;
+        let (due, waiting) = std::mem::take(&mut self.vanished).into_iter().partition(due);
+        self.vanished = waiting;
+        for gone in due {
+            self.let_go(gone, engine, output);
+        }
+    }
+
+    /// An interface has vanished, and nothing of it is on the way any more. If its container lives
+    /// on, that is a finding, and the interface stays the container's until it ends.
+    fn let_go(&mut self, mut gone: Vanished, engine: &mut Engine, output: &mut dyn Sink) {
+        let Some(watched) = self.links.get(&gone.index) else { return };
+        let id = watched.id;
+        if self.visibility.is_alive(&gone.processes) {
+            if gone.at.elapsed() >= BLIND_AFTER && !gone.told {
+                gone.told = true;
+                let blindness = Some(Blindness::InterfaceGone);
+                let at = live::now();
+                engine.handle(Input::Visibility { at, link: id, blindness }, output);
             }
-            self.vanished.pop_front();
-            // It may have come back under the same index meanwhile.
-            if gone.is_some()
-                && let Some(Watched { id, .. }) = self.links.remove(&index)
-            {
-                engine.handle(Input::LinkGone(id), output);
-                if let Some(files) = &mut self.files {
-                    files.gone(id);
+            gone.looked = Instant::now();
+            self.vanished.push(gone);
+            return;
+        }
+        self.links.remove(&gone.index);
+        engine.handle(Input::LinkGone(id), output);
+        if let Some(files) = &mut self.files {
+            files.gone(id);
+        }
+        self.free.push(id);
+    }
+
+    /// Interfaces that were set down, and are still, while their container lives.
+    fn look_at_downs(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
+        for watched in self.links.values_mut().filter(|watched| watched.vanished.is_none()) {
+            let blindness = match (&watched.down, watched.told_down) {
+                (Some(since), false) if since.elapsed() >= DOWN_AFTER => {
+                    Some(Blindness::InterfaceDown)
                 }
-                self.free.push(id);
+                (None, true) => None,
+                _ => continue,
+            };
+            let index = watched.link.index;
+            let sharing = self.containers.values().filter(|one| one.interfaces.contains(&index));
+            let processes: Vec<u32> =
+                sharing.filter(|one| !one.sandbox).flat_map(|one| &one.pids).copied().collect();
+            if blindness.is_some() && !self.visibility.is_alive(&processes) {
+                continue;
             }
+            watched.told_down = blindness.is_some();
+            let input = Input::Visibility { at: live::now(), link: watched.id, blindness };
+            engine.handle(input, output);
         }
     }
 
@@ -145,9 +207,17 @@ impl Watch {
                 self.interface(link, engine, output);
             }
             Change::InterfaceVanished(link) => {
+                let processes = self.processes(link.index);
                 if let Some(watched) = self.links.get_mut(&link.index) {
-                    watched.vanished = Some(Instant::now());
-                    self.vanished.push_back(link.index);
+                    let now = Instant::now();
+                    watched.vanished = Some(now);
+                    self.vanished.push(Vanished {
+                        index: link.index,
+                        at: now,
+                        looked: now,
+                        processes,
+                        told: false,
+                    });
                 }
             }
             Change::ContainerKnown(container) | Change::ContainerUpdated(container) => {
@@ -185,7 +255,16 @@ impl Watch {
                 files.link(id, Interface { name, link_type, snaplen, of_container: true });
             }
         }
-        self.links.insert(index, Watched { link, id, frames, vanished: None });
+        let known = self.links.get(&index);
+        let told_down = known.is_some_and(|watched| watched.told_down);
+        let down = match known.and_then(|watched| watched.down) {
+            _ if link.up => None,
+            Some(since) => Some(since),
+            // One that was never up is being made.
+            None => known.filter(|watched| watched.link.up).map(|_| Instant::now()),
+        };
+        let watched = Watched { link, id, frames, vanished: None, down, told_down };
+        self.links.insert(index, watched);
         self.strangers.remove(&index);
         if self.left_out.remove(&index) {
             self.set_filter();
@@ -209,6 +288,12 @@ impl Watch {
         for index in interfaces {
             self.own(index, engine, output);
         }
+    }
+
+    /// The processes behind an interface, but for the one that holds a pod's namespaces.
+    fn processes(&self, index: u32) -> Vec<u32> {
+        let apps = self.sharing(index).filter(|container| !container.sandbox);
+        apps.flat_map(|container| &container.pids).copied().collect()
     }
 
     /// The containers behind an interface.
@@ -298,6 +383,18 @@ impl Watch {
     pub(super) fn tick(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
         self.note_counts(engine, output);
         engine.handle(Input::Tick { at: live::heard_until() }, output);
+        self.look_at_downs(engine, output);
+        let counts = self.reader.counts();
+        let captured = self.links.values().filter(|watched| watched.vanished.is_none());
+        let captured = captured.map(|watched| Captured {
+            link: watched.id,
+            name: &watched.link.name,
+            frames: watched.frames,
+        });
+        for (link, blindness) in self.visibility.look(counts, captured) {
+            let link = link.unwrap_or(MONITOR);
+            engine.handle(Input::Visibility { at: live::now(), link, blindness }, output);
+        }
         output.flush();
         if let Some(files) = &mut self.files
             && let Err(error) = files.flush()

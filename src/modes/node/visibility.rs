@@ -1,0 +1,187 @@
+//! What the host tells of how well containers are seen: its processes, its counters, our own limits.
+//! `docs/ads/blind_spot.md` says what is made of it.
+#![expect(clippy::disallowed_methods, reason = "the shell side waits by the clock")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::capture::live::Counts;
+use crate::detect::blind_spot::Blindness;
+use crate::event::LinkId;
+
+/// Between two looks at the counters.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Intervals after one another in which the kernel counts packets and none is captured: between two
+/// looks at two counters there is time for a few.
+const BYPASSED_INTERVALS: u8 = 2;
+/// A share of fewer frames, and of fewer periods, says nothing.
+const DROPS_FRAMES: u64 = 1_000;
+const THROTTLED_PERIODS: u64 = 20;
+/// Where a process finds its cgroup's counters, by version of cgroups.
+const CPU_STAT: [&str; 2] = ["/sys/fs/cgroup/cpu.stat", "/sys/fs/cgroup/cpu/cpu.stat"];
+
+/// An interface and what was captured on it so far (frames).
+pub(super) struct Captured<'a> {
+    pub(super) link: LinkId,
+    pub(super) name: &'a str,
+    pub(super) frames: u64,
+}
+
+/// What was seen at the last look.
+pub(super) struct Visibility {
+    procfs: PathBuf,
+    looked: Instant,
+    interfaces: BTreeMap<LinkId, Past>,
+    capture: Counts,
+    cpu: [u64; 2],
+}
+
+#[derive(Default)]
+struct Past {
+    kernel: u64,
+    frames: u64,
+    bypassed: u8,
+    told: bool,
+}
+
+impl Visibility {
+    pub(super) fn new(procfs: &Path) -> Self {
+        Self {
+            procfs: procfs.to_path_buf(),
+            looked: Instant::now(),
+            interfaces: BTreeMap::new(),
+            capture: Counts::default(),
+            cpu: throttling(),
+        }
+    }
+
+    /// One of these processes still runs.
+    pub(super) fn is_alive(&self, processes: &[u32]) -> bool {
+        processes.iter().any(|process| {
+            let stat = fs::read_to_string(self.procfs.join(process.to_string()).join("stat"));
+            // Its name, in parentheses, may hold anything; the state follows it.
+            let state = stat.as_deref().ok().and_then(|stat| stat.rsplit_once(") "));
+            state.is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+        })
+    }
+
+    /// Looks at the counters, if it is time. Returns what changed: of links, and of the monitor.
+    pub(super) fn look<'a>(
+        &mut self,
+        capture: Counts,
+        captured: impl Iterator<Item = Captured<'a>>,
+    ) -> Vec<(Option<LinkId>, Option<Blindness>)> {
+        let seconds = self.looked.elapsed().as_secs();
+        if self.looked.elapsed() < INTERVAL {
+            return Vec::new();
+        }
+        self.looked = Instant::now();
+        let mut news = Vec::new();
+        let kernel = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
+        let kernel = packets(&kernel);
+        let past = std::mem::take(&mut self.interfaces);
+        for Captured { link, name, frames } in captured {
+            let Some(&counted) = kernel.get(name) else { continue };
+            let mut now = Past { kernel: counted, frames, ..Past::default() };
+            if let Some(before) = past.get(&link) {
+                let passed = counted.saturating_sub(before.kernel);
+                let unseen = frames == before.frames && passed > 0;
+                now.bypassed = if unseen { before.bypassed.saturating_add(1) } else { 0 };
+                now.told = before.told;
+                if now.bypassed >= BYPASSED_INTERVALS {
+                    now.told = true;
+                    let why = Blindness::Bypassed { kernel_packets: passed, seconds };
+                    news.push((Some(link), Some(why)));
+                } else if now.told && frames > before.frames {
+                    now.told = false;
+                    news.push((Some(link), None));
+                }
+            }
+            self.interfaces.insert(link, now);
+        }
+        news.extend(self.lost(capture, seconds).map(|why| (None, Some(why))));
+        news.extend(self.throttled(seconds).map(|why| (None, Some(why))));
+        news
+    }
+
+    fn lost(&mut self, now: Counts, seconds: u64) -> Option<Blindness> {
+        let before = std::mem::replace(&mut self.capture, now);
+        let lost = |counts: Counts| counts.kernel_dropped_frames + counts.interface_dropped_frames;
+        let dropped_frames = lost(now).saturating_sub(lost(before));
+        let passed_frames = now.passed_frames.saturating_sub(before.passed_frames);
+        (passed_frames >= DROPS_FRAMES && dropped_frames > 0).then_some(Blindness::Drops {
+            dropped_frames,
+            passed_frames,
+            seconds,
+        })
+    }
+
+    fn throttled(&mut self, seconds: u64) -> Option<Blindness> {
+        let now = throttling();
+        let before = std::mem::replace(&mut self.cpu, now);
+        let [periods, throttled_periods] =
+            [0, 1].map(|of: usize| now[of].saturating_sub(before[of]));
+        (periods >= THROTTLED_PERIODS && throttled_periods > 0).then_some(Blindness::Throttled {
+            throttled_periods,
+            periods,
+            seconds,
+        })
+    }
+}
+
+/// Packets that passed each interface, received and sent, by its name (`proc_pid_net(5)`).
+fn packets(text: &str) -> BTreeMap<&str, u64> {
+    let read = |line| -> Option<(&str, u64)> {
+        let (name, numbers): (&str, &str) = str::split_once(line, ':')?;
+        let mut numbers = numbers.split_whitespace().map(|number| number.parse::<u64>().ok());
+        let (received, sent) = (numbers.nth(1)??, numbers.nth(7)??);
+        Some((name.trim(), received.saturating_add(sent)))
+    };
+    text.lines().filter_map(read).collect()
+}
+
+/// Periods of the CPU's limit, and those in which it was hit (cgroups' `cpu.stat`).
+fn throttling() -> [u64; 2] {
+    let text = CPU_STAT.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    ["nr_periods ", "nr_throttled "].map(|key| {
+        let value = text.lines().find_map(|line| line.strip_prefix(key));
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_counters_are_read() {
+        let text = "Inter-|   Receive                |  Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    lo:  100       2    0    0    0     0          0         0      100       2    0    0    0     0       0          0\nveth12:  9000      70    0    0    0     0          0         0     8000      30    0    0    0     0       0          0\n";
+        let read = packets(text);
+        assert_eq!((read["lo"], read["veth12"], read.len()), (4, 100, 2));
+    }
+
+    #[test]
+    fn a_process_is_alive_until_it_is_reaped() {
+        let visibility = Visibility::new(Path::new("/proc"));
+        assert!(visibility.is_alive(&[std::process::id()]));
+        assert!(!visibility.is_alive(&[u32::MAX]));
+        assert!(!visibility.is_alive(&[]));
+    }
+
+    #[test]
+    fn losses_are_told_for_what_passed_meanwhile() {
+        let mut visibility = Visibility::new(Path::new("/proc"));
+        let counts = |passed_frames, kernel_dropped_frames| Counts {
+            passed_frames,
+            kernel_dropped_frames,
+            interface_dropped_frames: 0,
+        };
+        assert_eq!(visibility.lost(counts(100_000, 0), 10), None);
+        assert_eq!(visibility.lost(counts(100_500, 900), 10), None, "too few to tell");
+        let found = visibility.lost(counts(110_000, 1_100), 10);
+        let (dropped_frames, passed_frames) = (200, 9_500);
+        assert_eq!(found, Some(Blindness::Drops { dropped_frames, passed_frames, seconds: 10 }));
+    }
+}
