@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::container::{Named, Network};
 use crate::detect::Severity;
@@ -41,6 +41,8 @@ pub enum Command {
     Sidecar(Box<SidecarArgs>),
     /// List the containers of this node, how well each is seen, and why not
     Coverage(CoverageArgs),
+    /// Say what each mode can and cannot do here, and what to do about it
+    Doctor(DoctorArgs),
     /// Print the effective configuration, every key with its meaning and unit
     Config(ConfigArgs),
     /// Print the JSON Schema of the records
@@ -257,6 +259,56 @@ pub struct SourceArgs {
     /// A socket that speaks Docker's API; may be repeated [default: those of Docker and Podman]
     #[arg(long = "docker-socket", value_name = "PATH")]
     pub docker_sockets: Vec<PathBuf>,
+}
+
+/// `vethwatch doctor`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  vethwatch doctor
+      Look at everything that the modes need.
+  vethwatch doctor --mode sidecar --format json
+      For scripts: what matters to the sidecar, as JSON.
+
+Run it where the mode is to run: in the same container, as the same user. It captures nothing, and
+changes nothing.
+
+Exit codes:
+  0  the modes that were asked for can run fully
+  1  they can run, with less than they could do
+  2  one of them cannot run")]
+pub struct DoctorArgs {
+    /// Only what this mode needs; may be repeated [default: all]
+    #[arg(long = "mode", value_name = "MODE")]
+    pub modes: Vec<Mode>,
+
+    /// How to write it [default: table on a terminal, else json]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<DoctorFormat>,
+
+    /// Where the runtimes are asked and the processes are found
+    #[command(flatten)]
+    pub sources: SourceArgs,
+}
+
+/// What vethwatch can run as.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
+pub enum Mode {
+    /// Over files
+    Replay,
+    /// In a pod
+    Sidecar,
+    /// Over all containers of a host
+    Node,
+}
+
+/// How the doctor speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum DoctorFormat {
+    /// For people
+    Table,
+    /// One document
+    Json,
 }
 
 /// `vethwatch config`

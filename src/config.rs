@@ -7,6 +7,7 @@ pub mod capture;
 mod documented;
 mod limits;
 pub mod output;
+pub mod privilege;
 mod problem;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub struct Config {
     pub capture: config::capture::Settings,
     /// `[output]`: live capture only.
     pub output: config::output::Settings,
+    /// `[privilege]`: live capture only.
+    pub privilege: config::privilege::Settings,
     /// `[[allow]]`
     pub allow: Vec<allow::Entry>,
 }

@@ -1,11 +1,13 @@
 //! What the commands do: each feeds the engine, or answers from the same tables that it uses.
 
 pub mod coverage;
+pub mod doctor;
 mod identity;
 pub mod info;
 mod live;
 mod lookout;
 pub mod node;
+mod privilege;
 mod progress;
 mod reload;
 pub mod replay;
@@ -19,6 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 
+use self::privilege::Confinement;
 use crate::cli::{Cli, Command, ResultArgs};
 use crate::config::{self, Config};
 use crate::output::carrier::Carrier;
@@ -34,6 +37,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sidecar(args) => sidecar::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Coverage(args) => coverage::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => info::config(&args),
         Command::Schema => info::schema(),
         Command::Ads(args) => info::ads(&args),
@@ -61,10 +65,12 @@ fn output(args: &ResultArgs) -> anyhow::Result<Box<dyn Sink>> {
     Ok((format.make)(options, carrier))
 }
 
-/// The same before a queue, for whoever must not wait.
+/// The same before a queue, for whoever must not wait. Once it is open, what the start needed and
+/// nothing else does is given up.
 fn queued_output(
     args: &ResultArgs,
     settings: &config::output::Settings,
+    confinement: &Confinement,
 ) -> anyhow::Result<(Box<dyn Sink>, queue::Writer)> {
     let format = format(args)?;
     let (file, options) = destination(args)?;
@@ -75,8 +81,9 @@ fn queued_output(
         }
         Some(file) => file,
     };
-    let (queue, writer) =
-        queue::start(settings, file).context("no thread can be started for the output")?;
+    confinement.begin();
+    let (queue, writer) = queue::start(settings, file, confinement.thread(&[]))
+        .context("no thread can be started for the output")?;
     Ok(((format.make)(options, Box::new(queue)), writer))
 }
 

@@ -216,7 +216,7 @@ fn never_writes_over_an_input() {
 #[test]
 fn helps() {
     let desk = Desk::new();
-    for command in ["", "replay", "config", "ads"] {
+    for command in ["", "replay", "doctor", "config", "ads"] {
         let mut arguments = vec!["--help"];
         if !command.is_empty() {
             arguments.insert(0, command);
@@ -226,6 +226,16 @@ fn helps() {
         let name = format!("help {command}");
         insta::assert_snapshot!(name.trim(), stdout(&output));
     }
+}
+
+#[test]
+fn a_doctor_finds_replay_fit_anywhere() {
+    let output = Desk::new().run(&["doctor", "--mode", "replay"]);
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let document: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(document["modes"], serde_json::json!({ "replay": "ok" }));
+    let table = Desk::new().run(&["doctor", "--mode", "replay", "--format", "table"]);
+    assert!(stdout(&table).starts_with("replay   ok        can run fully\n"), "{}", stdout(&table));
 }
 
 #[test]

@@ -96,6 +96,19 @@ impl Watcher {
     /// # Errors
     /// The kernel gives no netlink socket or thread.
     pub fn start(settings: Settings) -> io::Result<Self> {
+        Self::start_with(settings, || {}, || {})
+    }
+
+    /// Starts the threads; each does what is given for it before anything else: the one that hears
+    /// the kernel, and the one that looks at processes and runtimes.
+    ///
+    /// # Errors
+    /// The kernel gives no netlink socket or thread.
+    pub fn start_with(
+        settings: Settings,
+        before_links: impl FnOnce() + Send + 'static,
+        before_containers: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let monitor = LinkMonitor::open()?;
         let surveyor = Surveyor::new(settings.clone())?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -113,6 +126,7 @@ impl Watcher {
             told: BTreeMap::new(),
         };
         thread::Builder::new().name("links".to_owned()).spawn(move || {
+            before_links();
             // Ends when the reader has gone.
             let _ = links.run(monitor);
         })?;
@@ -125,6 +139,7 @@ impl Watcher {
             first_seen: BTreeMap::new(),
         };
         thread::Builder::new().name("containers".to_owned()).spawn(move || {
+            before_containers();
             let _ = containers.run(surveyor);
         })?;
         Ok(watcher)

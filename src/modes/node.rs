@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::live::{Signals, TICK};
+use super::privilege::Confinement;
 use super::reload::Reload;
 use super::{coverage, warn};
 use crate::attribution::Watcher;
@@ -35,7 +36,8 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         config.capture.node_buffer_bytes = buffer << 20;
     }
     let mut engine = Engine::new(&config)?;
-    let (mut output, writer) = super::queued_output(&args.results, &config.output)?;
+    let confinement = Confinement::node(&config.privilege, args);
+    let (mut output, writer) = super::queued_output(&args.results, &config.output, &confinement)?;
     let output = &mut *output;
     let signals = Signals::catch()?;
     let files = match &args.write {
@@ -49,8 +51,10 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     };
     // The capture first: what appears after this is heard.
     let mut watch = Watch::open(&config.capture, files, &args.sources.procfs)?;
-    let watcher = Watcher::start(coverage::settings(&args.sources))
+    let sources = coverage::settings(&args.sources);
+    let watcher = Watcher::start_with(sources, confinement.links(), confinement.containers())
         .context("the kernel's interfaces cannot be watched; allow AF_NETLINK sockets")?;
+    confinement.seal();
     watch.start(&watcher, &mut engine, output);
     let (mut ticked, mut reported) = (Instant::now(), Instant::now());
     while !signals.stop() && !output.is_broken() && watch.is_alive() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::live::{Signals, TICK, Watch};
 use super::lookout::{Lookout, Seen};
+use super::privilege::Confinement;
 use super::reload::Reload;
 use super::{identity, lookout, warn};
 use crate::capture::live::find;
@@ -36,13 +37,15 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
         config.capture.interfaces.iter_mut().for_each(|own| own.buffer_bytes = None);
     }
     let mut engine = Engine::new(&config)?;
-    let (mut output, writer) = super::queued_output(&args.results, &config.output)?;
+    let confinement = Confinement::sidecar(&config.privilege, args);
+    let (mut output, writer) = super::queued_output(&args.results, &config.output, &confinement)?;
     let output = &mut *output;
     let signals = Signals::catch()?;
     let mut watch = Watch::new(&config.capture);
     for found in &found {
         watch.add(found, output)?;
     }
+    confinement.seal();
     warn(&format!("watching {}", watch.names().join(", ")));
     let mut lookout = Lookout::new(Instant::now(), &args.interfaces, args.loopback, &found);
     let mut failed = None;

@@ -83,11 +83,16 @@ fn share(records: &Counts) -> u64 {
     }
 }
 
-/// A queue before a file, pipe or terminal, with the thread that empties it.
+/// A queue before a file, pipe or terminal, with the thread that empties it. The thread does `first`
+/// before anything else.
 ///
 /// # Errors
 /// No thread can be started.
-pub fn start(settings: &Settings, file: File) -> io::Result<(Queue, Writer)> {
+pub fn start(
+    settings: &Settings,
+    file: File,
+    first: impl FnOnce() + Send + 'static,
+) -> io::Result<(Queue, Writer)> {
     let shared = Arc::new(Shared {
         bytes_max: settings.queue_bytes,
         records_max: settings.queue_records_max,
@@ -96,7 +101,10 @@ pub fn start(settings: &Settings, file: File) -> io::Result<(Queue, Writer)> {
         went: Condvar::new(),
     });
     let of_thread = Arc::clone(&shared);
-    thread::Builder::new().name("output".to_owned()).spawn(move || of_thread.write(file))?;
+    thread::Builder::new().name("output".to_owned()).spawn(move || {
+        first();
+        of_thread.write(file);
+    })?;
     Ok((Queue(Arc::clone(&shared)), Writer(shared)))
 }
 

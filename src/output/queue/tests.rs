@@ -8,7 +8,7 @@ use super::*;
 /// A writer whose reader never reads, filled until nothing more goes.
 fn stuck(settings: &Settings) -> (Queue, Writer, UnixStream) {
     let (reader, file) = UnixStream::pair().unwrap();
-    let (mut queue, writer) = start(settings, File::from(OwnedFd::from(file))).unwrap();
+    let (mut queue, writer) = start(settings, File::from(OwnedFd::from(file)), || {}).unwrap();
     // More than a socket takes: the thread waits in the middle of it from now on.
     queue.carry(batch(&vec![b'x'; 16 << 20], RecordKind::Flow)).unwrap();
     while writer.0.state().writing.total() == 0 {
@@ -57,7 +57,7 @@ fn an_alert_takes_the_place_of_what_is_none() {
 fn all_is_written_to_whoever_reads() {
     let (reader, file) = UnixStream::pair().unwrap();
     let settings = Settings { queue_bytes: 1_000, queue_records_max: 10, stats_interval_s: 0 };
-    let (mut queue, writer) = start(&settings, File::from(OwnedFd::from(file))).unwrap();
+    let (mut queue, writer) = start(&settings, File::from(OwnedFd::from(file)), || {}).unwrap();
     let read = thread::spawn(move || io::copy(&mut &reader, &mut io::sink()).unwrap());
     #[expect(clippy::disallowed_methods, reason = "patience is measured by the clock")]
     writer.wait_for_room(Instant::now() + Duration::from_secs(60));
@@ -72,7 +72,7 @@ fn all_is_written_to_whoever_reads() {
 #[test]
 fn a_reader_that_went_is_noticed() {
     let (reader, file) = UnixStream::pair().unwrap();
-    let (mut queue, writer) = start(&small(), File::from(OwnedFd::from(file))).unwrap();
+    let (mut queue, writer) = start(&small(), File::from(OwnedFd::from(file)), || {}).unwrap();
     drop(reader);
     queue.carry(batch(b"x", RecordKind::Alert)).unwrap();
     writer.close(Duration::from_secs(60));
