@@ -31,6 +31,14 @@ optional clippy --locked --all-targets --quiet -- -D warnings
 step the engine alone, without what reads files or interfaces
 cargo check --locked --no-default-features --quiet
 
+# The manifests are rendered as a cluster would; any kubectl does.
+if ! command -v kubectl >/dev/null && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    step kubectl
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        kubernetes-client </dev/null >/dev/null || echo "kubectl cannot be installed"
+fi
+
 # A test that does not find what it needs prints `skipped: ` and why, and passes. One that needs root
 # or a network namespace is marked `ignored`, with that reason, and nothing else is.
 tests() {
