@@ -153,6 +153,10 @@ pub struct SidecarArgs {
     #[command(flatten)]
     pub results: ResultArgs,
 
+    /// What is kept of the packets
+    #[command(flatten)]
+    pub keep: KeepArgs,
+
     /// Directory of a downwardAPI volume with files name, namespace, uid and labels [default:
     /// /etc/podinfo, where it is there]
     #[arg(long, value_name = "DIR")]
@@ -191,19 +195,9 @@ pub struct NodeArgs {
     #[command(flatten)]
     pub results: ResultArgs,
 
-    /// Keep what is captured in this file, as pcapng that `vethwatch replay` reads; full, FILE.1
-    /// follows, and so on
-    #[arg(long, value_name = "FILE")]
-    pub write: Option<PathBuf>,
-
-    /// Size of one kept file in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 64,
-        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
-    pub write_mib: u64,
-
-    /// Kept files; beyond them the oldest is deleted
-    #[arg(long, value_name = "COUNT", default_value_t = 4)]
-    pub write_files: usize,
+    /// What is kept of the packets
+    #[command(flatten)]
+    pub keep: KeepArgs,
 
     /// Bytes of each frame that are captured; segments of a veth may take 64 KiB [default: the
     /// configuration's, 65550]
@@ -217,6 +211,24 @@ pub struct NodeArgs {
     /// Where the runtimes are asked and the processes are found
     #[command(flatten)]
     pub sources: SourceArgs,
+}
+
+/// What a live mode keeps of the packets.
+#[derive(Args, Debug)]
+pub struct KeepArgs {
+    /// Keep what is captured in this file, as pcapng that `vethwatch replay` reads; full, FILE.1
+    /// follows, and so on
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+
+    /// Size of one kept file in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub write_mib: u64,
+
+    /// Kept files; beyond them the oldest is deleted
+    #[arg(long, value_name = "COUNT", default_value_t = 4)]
+    pub write_files: usize,
 }
 
 /// `vethwatch coverage`

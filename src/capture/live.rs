@@ -255,6 +255,11 @@ impl LiveReader {
             .map_err(|error| LiveError::Refused { name: ALL.to_owned(), reason: words(&error) })
     }
 
+    /// What its frames begin with.
+    pub const fn link_type(&self) -> LinkType {
+        self.link_type
+    }
+
     /// The next frame, if one is there.
     #[inline]
     pub fn hear(&mut self) -> Heard<'_> {

@@ -15,10 +15,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::warn;
 use crate::alert::CaptureState;
+use crate::capture::Interface;
 use crate::capture::batch::Batch;
 use crate::capture::live::{Counts, Found, Heard, LiveError, LiveReader};
-use crate::cli::ResultArgs;
+use crate::capture::write::CaptureFiles;
+use crate::cli::{KeepArgs, ResultArgs};
 use crate::config::capture::Settings;
+use crate::decode::Frame;
 use crate::engine::{Engine, Input};
 use crate::event::LinkId;
 use crate::output::{InterfaceCounts, Sink, queue};
@@ -81,6 +84,60 @@ impl Signals {
     }
 }
 
+/// What is kept of the packets, if that was asked for. A file that cannot be written any more is said
+/// once, and costs no finding.
+pub(super) struct Kept(Option<CaptureFiles>);
+
+impl Kept {
+    /// Begins the first file.
+    pub(super) fn create(args: &KeepArgs) -> anyhow::Result<Self> {
+        let Some(path) = &args.write else { return Ok(Self(None)) };
+        let files = CaptureFiles::create(path, args.write_mib << 20, args.write_files);
+        let files = files.with_context(|| {
+            format!("{}: cannot be written; check the path given with --write", path.display())
+        })?;
+        Ok(Self(Some(files)))
+    }
+
+    /// Tells of an interface, before its first frame.
+    pub(super) fn link(&mut self, link: LinkId, interface: Interface) {
+        if let Some(files) = &mut self.0 {
+            files.link(link, interface);
+        }
+    }
+
+    /// Forgets an interface.
+    pub(super) fn gone(&mut self, link: LinkId) {
+        if let Some(files) = &mut self.0 {
+            files.gone(link);
+        }
+    }
+
+    /// Keeps a frame.
+    #[inline]
+    pub(super) fn frame(&mut self, link: LinkId, frame: &Frame<'_>) {
+        if let Some(files) = &mut self.0 {
+            let result = files.frame(link, frame);
+            self.check(result);
+        }
+    }
+
+    /// Writes out what is buffered.
+    pub(super) fn flush(&mut self) {
+        if let Some(files) = &mut self.0 {
+            let result = files.flush();
+            self.check(result);
+        }
+    }
+
+    fn check(&mut self, result: std::io::Result<()>) {
+        if let Err(error) = result {
+            warn(&format!("--write: packets are no longer kept: {error}; check its space"));
+            self.0 = None;
+        }
+    }
+}
+
 /// The interfaces under capture.
 pub(super) struct Watch {
     /// By [`LinkId`]: those that are gone too.
@@ -88,6 +145,7 @@ pub(super) struct Watch {
     settings: Settings,
     capture: CaptureState,
     batch: Batch,
+    kept: Kept,
 }
 
 struct Link {
@@ -100,12 +158,13 @@ struct Link {
 
 impl Watch {
     /// None yet.
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, kept: Kept) -> Self {
         Self {
             links: Vec::new(),
             settings: settings.clone(),
             capture: CaptureState::default(),
             batch: Batch::default(),
+            kept,
         }
     }
 
@@ -116,12 +175,23 @@ impl Watch {
             return Ok(());
         }
         let sizes = self.settings.of(&found.name);
-        let reader = Some(LiveReader::open(found, sizes)?);
+        let reader = LiveReader::open(found, sizes)?;
+        let interface = Interface {
+            name: Some(found.name.clone()),
+            link_type: reader.link_type(),
+            snaplen: sizes[0],
+            of_container: false,
+        };
+        let reader = Some(reader);
         self.capture.add_interface(sizes[0]);
         match known {
-            Some(place) => self.links[place].reader = reader,
+            Some(place) => {
+                self.kept.link(self.links[place].id, interface);
+                self.links[place].reader = reader;
+            }
             None => {
                 let id = LinkId(self.links.len() as u32);
+                self.kept.link(id, interface);
                 output.name_link(id, &found.name);
                 let name = found.name.clone();
                 self.links.push(Link { id, name, reader, past: Counts::default() });
@@ -168,6 +238,7 @@ impl Watch {
                 match open.hear() {
                     // A single interface needs no copy.
                     Heard::Frame(frame) if of == 1 => {
+                        self.kept.frame(*id, &frame);
                         engine.handle(Input::Frame { link: *id, frame }, output);
                     }
                     Heard::Frame(frame) => self.batch.push(*id, &frame),
@@ -183,7 +254,11 @@ impl Watch {
                 *reader = None;
             }
         }
-        self.batch.hand_on(|link, frame| engine.handle(Input::Frame { link, frame }, output));
+        let kept = &mut self.kept;
+        self.batch.hand_on(|link, frame| {
+            kept.frame(link, &frame);
+            engine.handle(Input::Frame { link, frame }, output);
+        });
         heard
     }
 
@@ -197,6 +272,7 @@ impl Watch {
         self.note_counts(engine, output);
         engine.handle(Input::Tick { at: heard_until() }, output);
         output.flush();
+        self.kept.flush();
     }
 
     fn note_counts(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
@@ -236,6 +312,7 @@ impl Watch {
         let ending = Ending::begin();
         while self.hear(engine, output) && ending.may_drain() {}
         self.note_counts(engine, output);
+        self.kept.flush();
         ending.finish(engine, output, writer, args)
     }
 }

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::live::{Signals, TICK};
+use super::live::{Kept, Signals, TICK};
 use super::privilege::Confinement;
 use super::reload::Reload;
 use super::{coverage, warn};
 use crate::attribution::Watcher;
-use crate::capture::write::CaptureFiles;
 use crate::cli::NodeArgs;
 use crate::engine::Engine;
 
@@ -40,17 +39,9 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     let (mut output, writer) = super::queued_output(&args.results, &config.output, &confinement)?;
     let output = &mut *output;
     let signals = Signals::catch()?;
-    let files = match &args.write {
-        None => None,
-        Some(path) => {
-            let files = CaptureFiles::create(path, args.write_mib << 20, args.write_files);
-            Some(files.with_context(|| {
-                format!("{}: cannot be written; check the path given with --write", path.display())
-            })?)
-        }
-    };
+    let kept = Kept::create(&args.keep)?;
     // The capture first: what appears after this is heard.
-    let mut watch = Watch::open(&config.capture, files, &args.sources.procfs)?;
+    let mut watch = Watch::open(&config.capture, kept, &args.sources.procfs)?;
     let sources = coverage::settings(&args.sources);
     let watcher = Watcher::start_with(sources, confinement.links(), confinement.containers())
         .context("the kernel's interfaces cannot be watched; allow AF_NETLINK sockets")?;

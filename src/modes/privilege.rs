@@ -61,14 +61,18 @@ impl Confinement {
     /// For `sidecar`: an interface that comes back needs `NET_RAW`.
     pub(super) fn sidecar(settings: &Settings, args: &SidecarArgs) -> Self {
         let [start, main] = [vec![CAPTURE], vec![CAPTURE]];
-        Self::new(settings, [start, main], [args.config.as_deref(), None, None])
+        Self::new(
+            settings,
+            [start, main],
+            [args.config.as_deref(), None, args.keep.write.as_deref()],
+        )
     }
 
     /// For `node`: its one capture has all interfaces, later ones too.
     pub(super) fn node(settings: &Settings, args: &NodeArgs) -> Self {
         let start = [&[CAPTURE], &LOOK[..]].concat();
         let procfs = Some(&*args.sources.procfs);
-        let files = [args.config.as_deref(), procfs, args.write.as_deref()];
+        let files = [args.config.as_deref(), procfs, args.keep.write.as_deref()];
         Self::new(settings, [start, Vec::new()], files)
     }
 

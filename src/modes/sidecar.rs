@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::live::{Signals, TICK, Watch};
+use super::live::{Kept, Signals, TICK, Watch};
 use super::lookout::{Lookout, Seen};
 use super::privilege::Confinement;
 use super::reload::Reload;
@@ -41,7 +41,7 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
     let (mut output, writer) = super::queued_output(&args.results, &config.output, &confinement)?;
     let output = &mut *output;
     let signals = Signals::catch()?;
-    let mut watch = Watch::new(&config.capture);
+    let mut watch = Watch::new(&config.capture, Kept::create(&args.keep)?);
     for found in &found {
         watch.add(found, output)?;
     }

@@ -15,14 +15,12 @@ use crate::attribution::report::coverage_line;
 use crate::attribution::{Change, Container, Link, Watcher};
 use crate::capture::Interface;
 use crate::capture::live::{Heard, LiveError, LiveReader, interface_of};
-use crate::capture::write::CaptureFiles;
 use crate::cli::ResultArgs;
 use crate::config::capture::Settings;
-use crate::decode::LinkType;
 use crate::detect::blind_spot::Blindness;
 use crate::engine::{Engine, Input};
 use crate::event::LinkId;
-use crate::modes::live::{self, Ending, Signals};
+use crate::modes::live::{self, Ending, Kept, Signals};
 use crate::modes::warn;
 use crate::output::{InterfaceCounts, Sink, queue};
 use crate::record::RecordKind;
@@ -81,18 +79,14 @@ pub(super) struct Watch {
     strangers: BTreeMap<u32, u32>,
     left_out: BTreeSet<u32>,
     capture: CaptureState,
-    files: Option<CaptureFiles>,
+    kept: Kept,
     visibility: Visibility,
     alive: bool,
 }
 
 impl Watch {
     /// Starts to capture.
-    pub(super) fn open(
-        settings: &Settings,
-        files: Option<CaptureFiles>,
-        procfs: &Path,
-    ) -> Result<Self, LiveError> {
+    pub(super) fn open(settings: &Settings, kept: Kept, procfs: &Path) -> Result<Self, LiveError> {
         let sizes = settings.of_node();
         let mut capture = CaptureState::default();
         capture.add_interface(sizes[0]);
@@ -106,7 +100,7 @@ impl Watch {
             strangers: BTreeMap::new(),
             left_out: BTreeSet::new(),
             capture,
-            files,
+            kept,
             visibility: Visibility::new(procfs),
             alive: true,
         };
@@ -172,9 +166,7 @@ impl Watch {
         }
         self.links.remove(&gone.index);
         engine.handle(Input::LinkGone(id), output);
-        if let Some(files) = &mut self.files {
-            files.gone(id);
-        }
+        self.kept.gone(id);
         self.free.push(id);
     }
 
@@ -248,12 +240,9 @@ impl Watch {
         };
         if renamed {
             output.name_link(id, &link.name);
-            if let Some(files) = &mut self.files {
-                let name = Some(link.name.clone());
-                let link_type = LinkType::LinuxSll2;
-                let snaplen = self.snaplen;
-                files.link(id, Interface { name, link_type, snaplen, of_container: true });
-            }
+            let (name, snaplen) = (Some(link.name.clone()), self.snaplen);
+            let link_type = self.reader.link_type();
+            self.kept.link(id, Interface { name, link_type, snaplen, of_container: true });
         }
         let known = self.links.get(&index);
         let told_down = known.is_some_and(|watched| watched.told_down);
@@ -338,12 +327,7 @@ impl Watch {
             };
             watched.frames += 1;
             let link = watched.id;
-            if let Some(files) = &mut self.files
-                && let Err(error) = files.frame(link, &frame)
-            {
-                warn(&format!("captured frames are no longer kept: {error}"));
-                self.files = None;
-            }
+            self.kept.frame(link, &frame);
             engine.handle(Input::Frame { link, frame }, output);
         }
         if noticed {
@@ -396,12 +380,7 @@ impl Watch {
             engine.handle(Input::Visibility { at: live::now(), link, blindness }, output);
         }
         output.flush();
-        if let Some(files) = &mut self.files
-            && let Err(error) = files.flush()
-        {
-            warn(&format!("captured frames are no longer kept: {error}"));
-            self.files = None;
-        }
+        self.kept.flush();
     }
 
     /// Takes what the kernel still holds, closes flows and findings, and waits for what can be
@@ -416,11 +395,7 @@ impl Watch {
         let ending = Ending::begin();
         while self.alive && self.hear(engine, output) && ending.may_drain() {}
         self.note_counts(engine, output);
-        if let Some(files) = &mut self.files
-            && let Err(error) = files.flush()
-        {
-            warn(&format!("the last captured frames could not be kept: {error}"));
-        }
+        self.kept.flush();
         ending.finish(engine, output, writer, args)
     }
 
