@@ -3,8 +3,10 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, missing_docs)]
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -234,9 +236,14 @@ fn a_node_keeps_what_is_documented_and_goes_on_writing() {
     let mut lab = Lab::new();
     fs::create_dir(lab.path("kept")).unwrap();
     let kept = lab.path("kept/kept.pcapng");
-    let arguments = ["--write-mib", "1", "--write-files", "2", "--write", kept.to_str().unwrap()];
-    let watcher = lab.watch(&[&["node"], &arguments[..]].concat());
+    let socket = lab.path("docker.sock");
+    let write = ["--write-mib", "1", "--write-files", "2", "--write", kept.to_str().unwrap()];
+    let runtime = ["node", "--docker-socket", socket.to_str().unwrap()];
+    let watcher = lab.watch(&[&runtime[..], &write].concat());
     check(&lab, watcher, "node");
+    // A runtime that starts later is found.
+    serve_docker(&socket);
+    lab.hears(watcher, "docker.sock: the runtime answers");
     // Of a process in another namespace, which is not ours to trace without SYS_PTRACE, and a new
     // interface: both are noticed.
     let (pod, host) = (lab.pod.clone(), lab.host.clone());
@@ -299,6 +306,27 @@ fn a_sidecar_needs_net_raw_alone_and_writes_nothing() {
     lab.end(watcher);
     let records = fs::read_to_string(lab.path(&format!("out{watcher}"))).unwrap();
     assert_eq!(records.matches("\"dest_ip\":\"10.214.7.2\"").count(), 10, "{records}");
+}
+
+/// As much of Docker's API as says that nothing runs.
+fn serve_docker(socket: &Path) {
+    let listener = UnixListener::bind(socket).unwrap();
+    let answer = |mut stream: UnixStream| {
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        while let Some(Ok(line)) = lines.next() {
+            let body = if line.contains("/version") { "{\"ApiVersion\":\"1.41\"}" } else { "[]" };
+            if lines.by_ref().map_while(Result::ok).any(|line| line.is_empty()) {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:";
+                let _ = write!(stream, "{head} {}\r\n\r\n{body}", body.len());
+            }
+        }
+    };
+    // Ends with the test.
+    thread::spawn(move || {
+        listener.incoming().flatten().for_each(|stream| {
+            thread::spawn(move || answer(stream));
+        });
+    });
 }
 
 /// `vethwatch doctor` in the pod: exit code and document.
