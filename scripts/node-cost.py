@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """What `vethwatch node` and `vethwatch sidecar` cost, in network namespaces of this script's own.
 
-    scripts/node-cost.py PATH_OF_VETHWATCH [rest] [churn] [rate]
+    scripts/node-cost.py PATH_OF_VETHWATCH [rest] [rest6] [churn] [rate]
 
-rest   memory and processor time of `node` at rest beside 1, 50 and 250 containers
+rest   memory and processor time of `node` at rest beside 1, 50 and 250 containers without IPv6, as
+       Docker makes them
+rest6  the same with IPv6: each asks for a router, and the bridge carries that to all others
 churn  the same while containers come and go, five a second, each living two seconds, for a minute
 rate   the highest rate over one veth at which nothing is dropped, of `node`, `sidecar` and
        `tcpdump -w /dev/null`, each with the same kernel buffer, in turn at every rate
 
-Needs root, iproute2, iperf3, tcpdump and tcpreplay; takes two, one and about ten minutes. Ends what it
+Needs root, iproute2, iperf3, tcpdump and tcpreplay; takes three, three, one and about six minutes. Ends what it
 started, by id, and removes its namespaces. Other work on the machine costs rate, and the ratio less.
 """
 import json
@@ -22,7 +24,7 @@ import tempfile
 import time
 
 BINARY = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "target/release/vethwatch")
-PARTS = sys.argv[2:] or ["rest", "churn", "rate"]
+PARTS = sys.argv[2:] or ["rest", "rest6", "churn", "rate"]
 PREFIX = f"vwc{os.getpid()}"
 HOST = f"{PREFIX}-host"
 GATEWAY = "10.213.0.1"
@@ -51,10 +53,13 @@ def delete_namespace(name):
     namespaces.remove(name)
 
 
-def add_container(number):
+def add_container(number, ipv6=False):
     """A namespace with a veth to the host's bridge, and a process that has the namespace."""
     name = f"{PREFIX}-{number}"
     add_namespace(name)
+    if not ipv6:
+        subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
+                        "net.ipv6.conf.default.disable_ipv6=1"], check=True)
     ip("-n", HOST, "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
     ip("-n", HOST, "link", "set", f"v{number}", "master", "br0", "up")
     host, low = divmod(number + 256, 250)
@@ -83,6 +88,12 @@ def end(process, number=signal.SIGTERM):
     started.remove(process)
 
 
+def cpu_s(process):
+    """Processor time it took so far (seconds)."""
+    fields = open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Watcher:
     """A running `vethwatch`, and what it says."""
 
@@ -100,8 +111,7 @@ class Watcher:
         return [int(re.search(rf"{key}:\s+(\d+)", status)[1]) / 1024 for key in keys]
 
     def cpu_s(self):
-        fields = open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(self.process)
 
     def dropped(self):
         """Ends it. Returns frames passed and dropped, by its own last count."""
@@ -130,12 +140,11 @@ def say(text):
     print(text, flush=True)
 
 
-def rest():
-    number = 0
+def rest(ipv6=False):
+    containers = []
     for wanted in (1, 50, 250):
-        while number < wanted:
-            add_container(number)
-            number += 1
+        while len(containers) < wanted:
+            containers.append(add_container(len(containers), ipv6))
         # Until the kernel has told all neighbours of all addresses.
         time.sleep(20)
         watcher = Watcher("node", HOST)
@@ -145,8 +154,11 @@ def rest():
         cpu = 100 * (watcher.cpu_s() - before) / (time.monotonic() - at)
         now, peak, own = watcher.memory_mib()
         end(watcher.process)
-        say(f"rest: {wanted} veths: {now:.1f} MiB resident (peak {peak:.1f}, own {own:.1f}), "
-            f"{cpu:.2f} % of a core")
+        say(f"rest{'6' if ipv6 else ''}: {wanted} veths: {now:.1f} MiB resident (peak {peak:.1f}, "
+            f"without the kernel's buffer and the program {own:.1f}), {cpu:.2f} % of a core")
+    for name, process in containers:
+        end(process, signal.SIGKILL)
+        delete_namespace(name)
 
 
 def churn():
@@ -179,7 +191,7 @@ def churn():
 
 
 def conversations(path):
-    """A capture of 2,000 interleaved TCP conversations with a web server: 15 packets each, 460 bytes
+    """A capture of 2,000 interleaved TCP conversations with a web server: 15 packets each, 440 bytes
     on average."""
     def checksum(data):
         total = sum(struct.unpack(f"!{len(data) // 2}H", data))
@@ -225,8 +237,8 @@ def bulk(name, rate):
     """TCP over four connections at `rate` Gbit/s in all; segments of a veth are up to 64 KiB."""
     server = start(HOST, "iperf3", "-s", "-1")
     time.sleep(0.3)
-    done = subprocess.run(["ip", "netns", "exec", name, "timeout", "20", "iperf3", "-J", "-c", GATEWAY, "-P", "4",
-                           "-t", str(SECONDS), "-b", f"{rate / 4}G"], capture_output=True)
+    done = subprocess.run(["ip", "netns", "exec", name, "timeout", "20", "iperf3", "-J", "-c", GATEWAY,
+                           "-P", "4", "-t", str(SECONDS), "-b", f"{rate / 4}G"], capture_output=True)
     end(server)
     return json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 1e9
 
@@ -234,8 +246,8 @@ def bulk(name, rate):
 def packets(name, rate):
     """The conversations over and over, at `rate` thousand packets a second."""
     loops = max(1, round(rate * SECONDS / 30))
-    done = subprocess.run(["ip", "netns", "exec", name, "timeout", "30", "tcpreplay", "-q", "-i", "eth0", "--preload-pcap",
-                           "--pps", str(int(rate * 1000)), "--loop", str(loops), conversations_path],
+    done = subprocess.run(["ip", "netns", "exec", name, "timeout", "30", "tcpreplay", "-q", "-i", "eth0",
+                           "--preload-pcap", "--pps", str(int(rate * 1000)), "--loop", str(loops), conversations_path],
                           capture_output=True, text=True)
     return float(re.search(r"([\d.]+) pps", done.stdout)[1]) / 1000
 
@@ -247,24 +259,28 @@ def tcpdump(namespace, interface, mib, send):
         process = start(namespace, "tcpdump", "-Z", "root", "-n", "-i", interface, "-B", str(mib * 1024),
                         "-w", "/dev/null", err=err)
     until(lambda: b"listening on" in open(log, "rb").read(), 10)
+    begin = cpu_s(process)
     rate = send()
     time.sleep(0.5)
+    cpu = 100 * (cpu_s(process) - begin) / SECONDS
     end(process, signal.SIGINT)
     said = open(log).read()
-    return rate, int(re.search(r"(\d+) packets? dropped by kernel", said)[1])
+    return rate, cpu, int(re.search(r"(\d+) packets? dropped by kernel", said)[1])
 
 
 def vethwatch(mode, namespace, mib, send):
     watcher = Watcher(mode, namespace, "--buffer", str(mib))
+    begin = watcher.cpu_s()
     rate = send()
     time.sleep(0.5)
-    return rate, watcher.dropped()[1]
+    cpu = 100 * (watcher.cpu_s() - begin) / SECONDS
+    return rate, cpu, watcher.dropped()[1]
 
 
 def rate():
-    name, _ = add_container(2)
+    name, process = add_container(2)
     time.sleep(1)
-    for load, unit, rates in ((bulk, "Gbit/s", (2, 4, 8, 12, 16, 20, 24, 32)),
+    for load, unit, rates in ((bulk, "Gbit/s", (2, 4, 6, 8, 12, 16, 20, 24, 32)),
                               (packets, "kpps", (100, 200, 300, 400, 600))):
         for mode, namespace, interface in (("node", HOST, "v2"), ("sidecar", name, "eth0")):
             mib = BUFFER_MIB[mode]
@@ -280,16 +296,19 @@ def rate():
                     tries = []
                     for _ in range(TRIES):
                         tries.append(run(lambda: load(name, asked)))
-                        if tries[-1][1] == 0:
+                        if tries[-1][-1] == 0:
                             best[tool] = max(best[tool], tries[-1][0])
                             break
                     else:
                         beaten.add(tool)
-                    told = ", ".join(f"{sent:.1f} with {lost} dropped" for sent, lost in tries)
+                    told = ", ".join(f"{sent:.1f} at {cpu:.0f} % of a core with {lost} dropped"
+                                     for sent, cpu, lost in tries)
                     say(f"  {load.__name__} {asked} {unit} {tool}: {told}")
             ratio = best[mode] / best["tcpdump"] if best["tcpdump"] else 0
             say(f"rate: {load.__name__}, {mib} MiB: without loss {mode} {best[mode]:.1f} {unit}, "
                 f"tcpdump {best['tcpdump']:.1f} {unit}, ratio {ratio:.2f}")
+    end(process, signal.SIGKILL)
+    delete_namespace(name)
 
 
 conversations_path = os.path.join(FOLDER.name, "conversations.pcap")
@@ -300,6 +319,8 @@ try:
         rate()
     if "rest" in PARTS:
         rest()
+    if "rest6" in PARTS:
+        rest(ipv6=True)
     if "churn" in PARTS:
         churn()
 finally:

@@ -10,7 +10,7 @@ pub struct Settings {
     /// 64 KiB. Shorter costs findings that rest on content, and no volumes.
     pub snaplen_bytes: u32,
     /// Kernel buffer of each interface (bytes; at least 1 MiB and at most 1023 MiB are taken). It is
-    /// part of the memory that a container's limit counts.
+    /// memory of the host's, shown as resident, that a container's limit does not count.
     pub buffer_bytes: u32,
     /// `node`: kernel buffer of all interfaces together (bytes; within the same bounds).
     pub node_buffer_bytes: u32,
