@@ -129,7 +129,7 @@ pub struct Inputs {
     pub skipped_frames: u64,
     /// Files in directories that could not be read as captures (count).
     pub passed_over: u64,
-    /// Inputs that begin with the same frames as another: what both hold counts twice (count).
+    /// Inputs that begin with the same frames as another: what both hold counts once (count).
     pub repeated: u64,
     /// A signal ended the reading.
     pub interrupted: bool,

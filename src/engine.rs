@@ -1,5 +1,6 @@
 //! The straight line: frame, packet, flow, protocol, event, detector, alert, record.
 
+mod copies;
 mod judge;
 mod survey;
 
@@ -19,6 +20,7 @@ use crate::record::{Output, Record, RecordKind, Stats, Summary};
 use crate::time::Timestamp;
 use crate::{allow, flow, proto};
 
+use copies::Copies;
 use judge::{Judge, better_name};
 use survey::HeldBack;
 
@@ -111,6 +113,7 @@ struct Line {
     protocols: Protocols,
     judge: Judge,
     ended: Vec<Ended<Session>>,
+    copies: Copies,
     now: Timestamp,
     stats: Stats,
 }
@@ -142,6 +145,7 @@ impl Engine {
                 },
                 judge,
                 ended: Vec::new(),
+                copies: Copies::new(),
                 now: Timestamp::default(),
                 stats: Stats::default(),
             },
@@ -272,6 +276,10 @@ impl Line {
                     let host_sent = frame.is_outgoing().unwrap_or(false);
                     Owned { number, host_sent }
                 });
+                if owned.is_none() && self.copies.is_copy(frame.at, link, frame, &packet) {
+                    self.stats.copied_frames += 1;
+                    return;
+                }
                 self.packet(link, owned, &packet, output);
             }
             Err(reason) => self.stats.count_undecoded(reason),
@@ -405,6 +413,7 @@ impl Line {
         work.volume(entry);
         work.deliver(entry, &Event::FlowClosed(end));
         let flow = &entry.flow;
+        self.stats.one_sided_connections += u64::from(flow.is_one_sided());
         self.stats.gap_bytes += flow.sides[0].gap_bytes + flow.sides[1].gap_bytes;
         for side in [Side::Originator, Side::Responder] {
             let Some(number) = flow.containers[side.index()] else { continue };

@@ -256,6 +256,16 @@ impl Flow {
         self.sides[0].packets + self.sides[1].packets
     }
 
+    /// A TCP connection of which one side was not seen, though it must have spoken: the other
+    /// acknowledged what it said.
+    pub const fn is_one_sided(&self) -> bool {
+        const ACK: u8 = 0x10;
+        let [one, other] = &self.sides;
+        self.protocol.0 == IpProtocol::TCP.0
+            && (one.packets == 0 && other.tcp_flags & ACK != 0 && other.packets > 2
+                || other.packets == 0 && one.tcp_flags & ACK != 0 && one.packets > 2)
+    }
+
     /// Payload of one side (bytes).
     pub const fn payload_bytes(&self, side: Side) -> u64 {
         self.sides[side.index()].payload_bytes

@@ -182,6 +182,11 @@ pub struct Stats {
     pub stream_bytes_dropped: u64,
     /// Payload that was never seen: lost by the capture (bytes).
     pub gap_bytes: u64,
+    /// Frames whose packet another interface had shown a moment before (count). They count nowhere
+    /// else but in `frames`.
+    pub copied_frames: u64,
+    /// TCP connections of which one direction was not captured (count).
+    pub one_sided_connections: u64,
     /// Containers known (count).
     pub containers: u64,
     /// Addresses that were no container because `containers.containers_max` was hit (count).

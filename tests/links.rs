@@ -14,6 +14,7 @@ use vethwatch::decode::{Frame, LinkType};
 use vethwatch::engine::{Engine, Input};
 use vethwatch::event::LinkId;
 use vethwatch::record::{Output, Record, RecordKind};
+use vethwatch::time::Timestamp;
 
 const POD: &str = "10.244.9.225";
 const POD_LINK: LinkId = LinkId(7);
@@ -162,4 +163,53 @@ fn containers_that_come_and_go_take_no_more_room() {
     }
     assert_eq!(engine.stats().containers, 0);
     assert_eq!(engine.stats().containers_refused, 0);
+}
+
+/// Counts of a capture's end.
+fn stats_of(inputs: impl Iterator<Item = (LinkId, OwnedFrame)>) -> vethwatch::record::Stats {
+    let (mut engine, mut heard) = (engine(), Heard::default());
+    for (link, frame) in inputs {
+        let OwnedFrame { at, link_type, wire_bytes, ref bytes } = frame;
+        let frame = Frame { at, link_type, wire_bytes, bytes };
+        engine.handle(Input::Frame { link, frame }, &mut heard);
+    }
+    engine.finish(&mut heard);
+    engine.stats().clone()
+}
+
+fn capture() -> Vec<OwnedFrame> {
+    frames(&Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps/reverse-shell.pcap")).unwrap()
+}
+
+#[test]
+fn a_packet_that_several_interfaces_show_counts_once() {
+    let frames = || capture().into_iter().filter(|frame| ends(frame).is_some());
+    let once = stats_of(frames().map(|frame| (LinkId(0), cooked(&frame, LinkId(3), false))));
+    // As `tcpdump -i any` has it on a node: on the veth, the bridge and the uplink.
+    let crossing = |frame: OwnedFrame| {
+        [3, 4, 5].map(|index| {
+            let mut seen = cooked(&frame, LinkId(index), index == 5);
+            seen.at = Timestamp::from_nanos(frame.at.nanos() + u64::from(index) * 20_000);
+            (LinkId(0), seen)
+        })
+    };
+    let thrice = stats_of(frames().flat_map(crossing));
+    assert_eq!(thrice.copied_frames, 2 * once.frames);
+    assert_eq!((thrice.flows, thrice.alerts), (once.flows, once.alerts));
+    // Two files, each of another interface, merged.
+    let both = |frame: OwnedFrame| [(LinkId(0), frame.clone()), (LinkId(1), frame)];
+    let merged = stats_of(capture().into_iter().flat_map(both));
+    let single = stats_of(capture().into_iter().map(|frame| (LinkId(0), frame)));
+    assert_eq!((merged.flows, merged.alerts), (single.flows, single.alerts));
+    assert_eq!(single.copied_frames, 0);
+}
+
+#[test]
+fn a_direction_that_is_missing_is_counted() {
+    let pod: IpAddr = POD.parse().unwrap();
+    let sent =
+        capture().into_iter().filter(|frame| ends(frame).is_some_and(|[from, _]| from == pod));
+    assert!(stats_of(sent.map(|frame| (LinkId(0), frame))).one_sided_connections > 5);
+    let all = capture().into_iter().map(|frame| (LinkId(0), frame));
+    assert_eq!(stats_of(all).one_sided_connections, 0);
 }

@@ -44,7 +44,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         capture::open_until(&args.inputs, &signals.stop)?;
     say_passed_over(&notes, args.verbose);
     for repeat in &repeats {
-        warn(&format!("{repeat}: what both hold counts twice; name each capture once"));
+        warn(&format!("{repeat}: what both hold counts once; name each capture once"));
     }
     refuse_to_overwrite(args)?;
     let mut output = Worst::new(super::output(&args.results)?);
@@ -79,6 +79,20 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(SIGNALLED + SIGPIPE as u8));
     }
     let failed = args.fail_on.is_some_and(|least| output.severity() >= Some(least));
+    // Silence about nobody is no verdict.
+    if engine.stats().containers == 0 && engine.stats().frames > 0 {
+        let unmatched = engine.stats().containers_unmatched > 0;
+        let remedy = if unmatched {
+            "no packet has an address of those that --container, --pod-network or the configuration \
+             name; check them"
+        } else {
+            "name containers with --container or --pod-network"
+        };
+        if args.fail_on.is_some() {
+            bail!("nothing was judged: no container was found in the capture; {remedy}");
+        }
+        warn(&format!("nothing was judged: no container was found in the capture; {remedy}"));
+    }
     Ok(if failed { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
 }
 

@@ -37,7 +37,7 @@ fn lines(stats: &Stats) -> Vec<String> {
             inputs.repeated,
             "input begins",
             "inputs begin",
-            "with the same packets as another: what both hold counts twice.",
+            "with the same packets as another: what both hold counts once.",
         ),
         (
             inputs.skipped_frames,
@@ -67,6 +67,22 @@ fn lines(stats: &Stats) -> Vec<String> {
         format!(
             "{} of TCP payload passed without being captured: content there is unknown.",
             bytes(stats.gap_bytes)
+        ),
+    );
+    say(
+        stats.one_sided_connections,
+        format!(
+            "{} seen in one direction only: what the other side said is unknown, and no finding can \
+             rest on it. Capture both directions.",
+            plural(stats.one_sided_connections, "TCP connection")
+        ),
+    );
+    say(
+        stats.copied_frames,
+        format!(
+            "{} ({}) copies of what another interface had shown: counted once.",
+            frames(stats.copied_frames),
+            of_all(stats.copied_frames)
         ),
     );
     say(
