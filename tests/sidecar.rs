@@ -387,3 +387,24 @@ fn an_interface_that_was_named_and_goes_is_no_end_of_the_pod() {
     assert_eq!(lab.children[watcher].wait().unwrap().code(), Some(2), "{}", lab.log(watcher));
     assert!(lab.log(watcher).contains("the pod has other interfaces"), "{}", lab.log(watcher));
 }
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn the_last_frames_of_an_interface_that_goes_are_heard() {
+    let mut lab = Lab::new();
+    let records = lab.path("records.json");
+    let watcher = lab.watch(&records);
+    let pod = lab.pod.clone();
+    let sender = lab.start(&pod, Command::new("python3").args(["-c", FLOOD, "19", "100"]));
+    assert!(lab.children[sender].wait().unwrap().success());
+    // Within the time for which the kernel gathers frames.
+    ip(&format!("-n {pod} link del eth0"));
+    lab.hears(watcher, "no longer watched");
+    lab.signal("-TERM", watcher);
+    lab.children[watcher].wait().unwrap();
+    let text = fs::read_to_string(&records).unwrap();
+    let stats = of_kind(&text, "stats").pop().unwrap();
+    let passed = &stats["vethwatch"]["interfaces"][0]["passed_frames"];
+    assert!(passed.as_u64() >= Some(19), "{stats}");
+    assert_eq!(&stats["vethwatch"]["counters"]["frames"], passed, "{stats}");
+}

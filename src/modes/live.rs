@@ -34,6 +34,8 @@ const BATCH_FRAMES: u32 = 4_096;
 pub(super) const TICK: Duration = Duration::from_millis(250);
 /// Frames may come so much later than they were stamped: the kernel gathers them for 100 ms.
 const LAG: Duration = Duration::from_secs(1);
+/// The kernel hands on what it has gathered of an interface that is gone within this time.
+const GATHERED: Duration = Duration::from_millis(250);
 /// Longest time for what is still in the kernel's buffers at the end,
 const DRAIN: Duration = Duration::from_millis(600);
 /// until when records wait for room in the queue,
@@ -152,6 +154,8 @@ struct Link {
     id: LinkId,
     name: String,
     reader: Option<LiveReader>,
+    /// It has gone since; what the kernel gathered before may still come.
+    gone: Option<Instant>,
     /// Counts of captures of it that have ended.
     past: Counts,
 }
@@ -194,7 +198,7 @@ impl Watch {
                 self.kept.link(id, interface);
                 output.name_link(id, &found.name);
                 let name = found.name.clone();
-                self.links.push(Link { id, name, reader, past: Counts::default() });
+                self.links.push(Link { id, name, reader, gone: None, past: Counts::default() });
             }
         }
         Ok(())
@@ -225,7 +229,7 @@ impl Watch {
     pub(super) fn hear(&mut self, engine: &mut Engine, output: &mut dyn Sink) -> bool {
         let of = self.count();
         let (mut heard, mut taken) = (false, 0);
-        for Link { id, name, reader, past } in &mut self.links {
+        for Link { id, name, reader, gone: gone_since, past } in &mut self.links {
             let Some(open) = reader else { continue };
             taken += 1;
             let mut frames = 0;
@@ -243,7 +247,10 @@ impl Watch {
                     }
                     Heard::Frame(frame) => self.batch.push(*id, &frame),
                     Heard::Silence => break None,
-                    Heard::Gone(why) => break Some(why),
+                    Heard::Gone(why) => {
+                        let since = *gone_since.get_or_insert_with(Instant::now);
+                        break (since.elapsed() >= GATHERED).then_some(why);
+                    }
                 }
                 frames += 1;
             };
@@ -251,7 +258,7 @@ impl Watch {
             if let Some(why) = gone {
                 warn(&format!("{name}: no longer watched: {why}"));
                 *past += open.counts();
-                *reader = None;
+                (*reader, *gone_since) = (None, None);
             }
         }
         let kept = &mut self.kept;
