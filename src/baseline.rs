@@ -29,7 +29,7 @@ impl Default for Settings {
 }
 
 /// A destination's identity: hash of its name, else of its address. Never of the port.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct DestinationKey(pub u64);
 
 impl DestinationKey {
@@ -86,6 +86,10 @@ impl DestinationUse {
     fn count(&mut self, at: Timestamp, container: u32) {
         self.last_seen = at;
         self.flows += 1;
+        self.note(container);
+    }
+
+    fn note(&mut self, container: u32) {
         let known = usize::from(self.containers_known);
         if known < Self::CONTAINERS && !self.containers[..known].contains(&container) {
             self.containers[known] = container;
@@ -114,6 +118,44 @@ impl Destinations {
     /// Notes a flow of `container` to a destination.
     pub fn count(&mut self, at: Timestamp, key: DestinationKey, container: u32) {
         self.uses.get_or_insert_with(key, || DestinationUse::new(at)).count(at, container);
+    }
+
+    /// All with first and latest flow and their flows (count), the longest unused first.
+    pub fn all(&self) -> Vec<(DestinationKey, Timestamp, Timestamp, u64)> {
+        let uses = self.uses.iter();
+        let mut all: Vec<_> =
+            uses.map(|(key, one)| (*key, one.first_seen, one.last_seen, one.flows)).collect();
+        all.reverse();
+        all
+    }
+
+    /// Takes up a destination from before a restart: first and latest flow, flows (count), and who
+    /// used it.
+    pub fn recall(
+        &mut self,
+        key: DestinationKey,
+        [first, last]: [Timestamp; 2],
+        flows: u64,
+        container: Option<u32>,
+    ) {
+        let one = self.uses.get_or_insert_with(key, || DestinationUse::new(last));
+        one.first_seen = one.first_seen.min(first);
+        one.last_seen = one.last_seen.max(last);
+        one.flows = one.flows.saturating_add(flows);
+        if let Some(container) = container {
+            one.note(container);
+        }
+    }
+
+    /// Takes up all that was known before a restart. What is known by now stays the latest used.
+    pub fn recall_all(&mut self, past: Vec<(DestinationKey, Timestamp, Timestamp, u64)>) {
+        let known: Vec<DestinationKey> = self.uses.iter().map(|(key, _)| *key).collect();
+        for (key, first, last, flows) in past {
+            self.recall(key, [first, last], flows, None);
+        }
+        for key in known.iter().rev() {
+            self.uses.get_mut(key);
+        }
     }
 
     /// How it was used so far.

@@ -170,6 +170,11 @@ pub struct SidecarArgs {
     /// Kernel buffer of each interface in MiB [default: the configuration's, 4]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_023))]
     pub buffer: Option<u32>,
+
+    /// Keep what containers usually do in this file, and go on from it at the next start [default:
+    /// the configuration's, none]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
 }
 
 /// `vethwatch node`
@@ -207,6 +212,11 @@ pub struct NodeArgs {
     /// Kernel buffer of all interfaces together in MiB [default: the configuration's, 32]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_023))]
     pub buffer: Option<u32>,
+
+    /// Keep what containers usually do in this file, and go on from it at the next start [default:
+    /// the configuration's, none]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
 
     /// Where the runtimes are asked and the processes are found
     #[command(flatten)]

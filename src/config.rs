@@ -13,7 +13,7 @@ mod problem;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::DETECTORS;
-use crate::{alert, allow, baseline, config, container, decode, engine, flow, proto};
+use crate::{alert, allow, baseline, config, container, decode, engine, flow, proto, state};
 
 pub use problem::{Problem, nearest};
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub output: config::output::Settings,
     /// `[privilege]`: live capture only.
     pub privilege: config::privilege::Settings,
+    /// `[state]`: live capture only.
+    pub state: state::Settings,
     /// `[[allow]]`
     pub allow: Vec<allow::Entry>,
 }

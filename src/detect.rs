@@ -10,6 +10,7 @@ use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use blind_spot::Blindness;
 
@@ -264,6 +265,15 @@ pub trait Detector: Send {
 
     /// The host says that it is seen again.
     fn seen_again(&mut self, _verdicts: &mut Vec<Verdict>) {}
+
+    /// What the container's workload is to be known by after a restart, and to its successor: what is
+    /// usual for it, no open findings.
+    fn remember(&self) -> Option<Box<RawValue>> {
+        None
+    }
+
+    /// Takes that up; the container may have been seen for a moment already. Called once at most.
+    fn recall(&mut self, _at: Timestamp, _container: &Container, _memory: &RawValue) {}
 
     /// The capture is over, and every flow was closed: what a finding waited for will not come.
     fn end_capture(&mut self, _verdicts: &mut Vec<Verdict>) {}

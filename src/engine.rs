@@ -2,6 +2,7 @@
 
 mod copies;
 mod judge;
+mod remember;
 mod survey;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use crate::flow::table::{Ended, FlowTable};
 use crate::proto::{Scratch, Session, Sink, Verdict};
 use crate::record::{Output, Record, RecordKind, Stats, Summary};
 use crate::time::Timestamp;
-use crate::{allow, flow, proto};
+use crate::{allow, flow, proto, state};
 
 use copies::Copies;
 use judge::{Judge, better_name};
@@ -103,6 +104,7 @@ pub enum ConfigError {
 pub struct Engine {
     decoder: Decoder,
     line: Line,
+    state_settings: state::Settings,
     held_back: Option<HeldBack>,
 }
 
@@ -149,6 +151,7 @@ impl Engine {
                 now: Timestamp::default(),
                 stats: Stats::default(),
             },
+            state_settings: config.state.clone(),
             held_back,
         })
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
@@ -37,7 +38,7 @@ impl Side {
 }
 
 /// An address and a port. The port is 0 where the protocol has none.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Endpoint {
     /// IPv4 or IPv6; never an IPv4-mapped IPv6 address.
     pub ip: IpAddr,
@@ -57,7 +58,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// IP protocol number, with the names that EVE uses.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct IpProtocol(pub u8);
 
 impl IpProtocol {

@@ -16,6 +16,7 @@ pub mod proto;
 pub mod container;
 pub mod baseline;
 pub mod detect;
+pub mod state;
 pub mod alert;
 pub mod allow;
 pub mod record;

@@ -12,6 +12,7 @@ mod progress;
 mod reload;
 pub mod replay;
 pub mod sidecar;
+mod state;
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};

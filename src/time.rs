@@ -3,11 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A moment in packet time: nanoseconds since the Unix epoch, as the capture stamped it.
 ///
 /// There is no `now()`. Live capture and replay both read this from the packet header, so nothing
 /// above can tell them apart. Covers the years 1970 to 2554; never compared with a wall clock.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+#[serde(transparent)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("proto", &["time", "event", "bounded", "decode", "flow"]),
     ("baseline", &["time", "event", "bounded", "flow"]),
     ("container", &["time", "event", "bounded", "decode", "baseline"]),
+    ("state", &["time", "bounded", "container", "baseline"]),
     ("detect", &["time", "event", "bounded", "flow", "proto", "baseline", "container"]),
     ("allow", &["time", "event", "container", "detect", "alert"]),
     ("alert", &["time", "event", "bounded", "container", "detect", "allow"]),

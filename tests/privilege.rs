@@ -194,7 +194,9 @@ fn a_sidecar_keeps_what_is_documented_and_reads_nothing_else() {
     fs::create_dir(lab.path("etc")).unwrap();
     let config = lab.write("etc/config.toml", "");
     let outside = lab.write("outside.toml", "[flow]\nflows_mx = 3\n");
-    let watcher = lab.watch(&["sidecar", "--config", &config]);
+    fs::create_dir(lab.path("state")).unwrap();
+    let state = lab.path("state/pod").to_str().unwrap().to_owned();
+    let watcher = lab.watch(&["sidecar", "--config", &config, "--state", &state]);
     check(&lab, watcher, "sidecar");
     lab.write("etc/new.toml", "[output]\nstats_interval_s = 1\n");
     fs::rename(lab.path("etc/new.toml"), &config).unwrap();
@@ -207,6 +209,7 @@ fn a_sidecar_keeps_what_is_documented_and_reads_nothing_else() {
         lab.hears(watcher, "Permission denied");
     }
     lab.end(watcher);
+    assert!(fs::read_to_string(&state).unwrap().starts_with("{\"format\":"));
 }
 
 #[test]
@@ -236,10 +239,12 @@ fn a_node_keeps_what_is_documented_and_goes_on_writing() {
     let mut lab = Lab::new();
     fs::create_dir(lab.path("kept")).unwrap();
     let kept = lab.path("kept/kept.pcapng");
-    let socket = lab.path("docker.sock");
+    fs::create_dir(lab.path("state")).unwrap();
+    let (socket, state) = (lab.path("docker.sock"), lab.path("state/node"));
     let write = ["--write-mib", "1", "--write-files", "2", "--write", kept.to_str().unwrap()];
     let runtime = ["node", "--docker-socket", socket.to_str().unwrap()];
-    let watcher = lab.watch(&[&runtime[..], &write].concat());
+    let state = ["--state", state.to_str().unwrap()];
+    let watcher = lab.watch(&[&runtime[..], &write, &state].concat());
     check(&lab, watcher, "node");
     // A runtime that starts later is found.
     serve_docker(&socket);

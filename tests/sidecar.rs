@@ -345,6 +345,59 @@ fn reads_its_configuration_again() {
     assert_eq!(last["vethwatch"]["allow"][0]["conditions"], "port=4444", "{last}");
 }
 
+/// First packet of the one workload in a state file, and its flows to where it went most (count).
+fn kept(state: &Path) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(state).ok()?;
+    let memory: serde_json::Value = serde_json::from_str(text.lines().nth(1)?).ok()?;
+    let flows =
+        memory["destinations"].as_array()?.iter().filter_map(|one| one[3].as_u64()).max()?;
+    Some((memory["first_seen"].as_u64()?, flows))
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_crash_costs_the_last_interval_of_what_is_known_and_no_more() {
+    let mut lab = Lab::new();
+    let (state, config) = (lab.path("state/web"), lab.path("etc/config.toml"));
+    fs::create_dir(state.parent().unwrap()).unwrap();
+    fs::create_dir(config.parent().unwrap()).unwrap();
+    fs::write(&config, "[state]\ninterval_s = 1\n").unwrap();
+    let paths = [&state, &config].map(|path| path.to_str().unwrap().to_owned());
+    let arguments = ["--events", "alert", "--state", &paths[0], "--config", &paths[1]];
+    let (pod, other) = (lab.pod.clone(), lab.other.clone());
+    let watcher = lab.watch_with(&arguments);
+    let server = lab.python(&other, SERVE);
+    lab.hears(server, "listening");
+    let client = lab.python(&pod, ASK);
+    assert!(lab.children[client].wait().unwrap().success());
+    until(Duration::from_secs(5), || kept(&state).is_some_and(|(_, flows)| flows == 5));
+    let (first_seen, _) = kept(&state).unwrap();
+    assert_eq!(lab.end_by("-KILL", watcher).0, None);
+    // As it would be, had it been killed in the midst of writing.
+    fs::write(lab.path("state/web.new"), "{\"format\":\"veth").unwrap();
+    let watcher = lab.watch_with(&arguments);
+    let client = lab.python(&pod, ASK);
+    assert!(lab.children[client].wait().unwrap().success());
+    thread::sleep(Duration::from_millis(500));
+    assert!(lab.end(watcher) < Duration::from_secs(2));
+    assert_eq!(kept(&state), Some((first_seen, 10)), "written at the end: {}", lab.log(watcher));
+    assert!(!lab.log(watcher).contains("state"), "{}", lab.log(watcher));
+    let text = fs::read_to_string(&state).unwrap();
+    fs::write(&state, &text[..text.len() - 9]).unwrap();
+    let watcher = lab.watch_with(&arguments);
+    assert!(lab.log(watcher).contains("its checksum is wrong; it was set aside as"));
+    assert!(lab.end(watcher) < Duration::from_secs(2));
+    let files = fs::read_dir(state.parent().unwrap()).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    files.sort();
+    let files: Vec<_> = files.iter().map(|name| name.to_str().unwrap()).collect();
+    assert!(matches!(files[..], ["web", aside] if aside.starts_with("web.damaged-")), "{files:?}");
+    let nowhere = lab.path("nowhere/state").to_str().unwrap().to_owned();
+    let failed = lab.start(&pod, Command::new(VETHWATCH).args(["sidecar", "--state", &nowhere]));
+    assert_eq!(lab.children[failed].wait().unwrap().code(), Some(2));
+    lab.hears(failed, "check the path of the state (--state, state.path)");
+}
+
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn takes_up_an_interface_that_comes_back_and_ends_with_the_last() {

@@ -10,7 +10,7 @@ pub struct Settings {
     /// Drop the capabilities that are not needed any more, from every set.
     pub drop_capabilities: bool,
     /// Confine itself with Landlock: read the folder of `--config`, `/proc` and `/sys`; write in the
-    /// folder of `--write`; no TCP, no signals to others.
+    /// folders of `--write` and `--state`; no TCP, no signals to others.
     pub landlock: bool,
     /// Confine itself with a seccomp filter: no programs, no further threads, no memory that becomes
     /// code, no TCP. A call that is not allowed fails with `EPERM`.

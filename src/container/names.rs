@@ -38,6 +38,22 @@ impl Names {
         self.entries.peek(&ip).filter(|(_, until)| *until >= at).map(|(name, _)| name)
     }
 
+    /// All that are believed at `at`, the longest unused first.
+    pub fn all(&self, at: Timestamp) -> Vec<(IpAddr, Box<str>, Timestamp)> {
+        let believed = self.entries.iter().filter(|(_, (_, until))| *until >= at);
+        let mut all: Vec<_> =
+            believed.map(|(ip, (name, until))| (*ip, (&**name).into(), *until)).collect();
+        all.reverse();
+        all
+    }
+
+    /// Takes up names from before those that are known.
+    pub fn recall(&mut self, past: Vec<(IpAddr, Box<str>, Timestamp)>) {
+        for (ip, name, until) in past {
+            self.entries.get_or_insert_with(ip, || (name.into(), until));
+        }
+    }
+
     /// Addresses with a name (count).
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -151,11 +151,11 @@ impl<D> Containers<D> {
     }
 
     /// The link is gone, and its container with it. Returns what was known of it.
-    pub fn disown(&mut self, link: LinkId) -> Option<Container> {
+    pub fn disown(&mut self, link: LinkId) -> Option<(Container, D)> {
         let number = self.by_link.remove(&link)?;
-        let (container, _) = self.entries.get_mut(place_of(number))?.take()?;
+        let entry = self.entries.get_mut(place_of(number))?.take()?;
         self.gone.push(number);
-        Some(container)
+        Some(entry)
     }
 
     /// Number of the container with this address, if it is known to be one.
@@ -262,6 +262,11 @@ impl<D> Containers<D> {
     pub fn get(&self, number: u32) -> Option<&Container> {
         let (container, _) = self.entries.get(place_of(number))?.as_ref()?;
         (container.number == number).then_some(container)
+    }
+
+    /// The places of all; those of containers that are gone are empty.
+    pub fn entries(&self) -> &[Option<(Container, D)>] {
+        &self.entries
     }
 
     /// All, in the order in which they were found.

@@ -16,6 +16,8 @@
 
 use std::time::Duration;
 
+use serde_json::value::RawValue;
+
 use crate::baseline::{Baseline, DestinationKey};
 use crate::bounded::BoundedMap;
 use crate::container::Container;
@@ -35,6 +37,7 @@ mod bins;
 mod destination;
 mod explain;
 mod judge;
+mod memory;
 mod robust;
 mod served;
 mod services;
@@ -145,6 +148,16 @@ impl Detector for Exfiltration {
         }
         self.open = self.open.saturating_sub(closed);
     }
+
+    fn remember(&self) -> Option<Box<RawValue>> {
+        self.started.then(|| self.written())?
+    }
+
+    fn recall(&mut self, at: Timestamp, container: &Container, memory: &RawValue) {
+        if let Ok(past) = serde_json::from_str(memory.get()) {
+            self.go_on(at, container, past);
+        }
+    }
 }
 
 impl Exfiltration {
@@ -215,7 +228,7 @@ impl Exfiltration {
         let usage = seen.container.destinations.get(key);
         let first_seen = usage.map_or(seen.flow.opened, |usage| usage.first_seen);
         let mut destination = Destination::new(at, first_seen, seen.peer());
-        destination.history = self.history(seen, at);
+        destination.history = self.history(seen.container, at);
         destination.name = judge::name_of(seen);
         destination.service = destination
             .name
@@ -232,9 +245,9 @@ impl Exfiltration {
     }
 
     /// What the container sent outside so far, where that is a past.
-    fn history(&self, seen: &Seen<'_>, at: Timestamp) -> Option<History> {
+    fn history(&self, container: &Container, at: Timestamp) -> Option<History> {
         let bins = self.total.before(at);
-        let long = at.since(seen.container.first_seen).as_secs() >= self.settings.history_min_s
+        let long = at.since(container.first_seen).as_secs() >= self.settings.history_min_s
             && bins.len() >= self.settings.history_bins_min;
         long.then(|| History { usual: Usual::of(bins), bin_s: self.total.width_s() })
     }

@@ -8,24 +8,27 @@ use crate::config::Config;
 use crate::container::table::Containers;
 use crate::container::{Container, LinkOwner, survey::VantagePoint};
 use crate::detect::blind_spot::Blindness;
-use crate::detect::{DETECTORS, Detector, Factory, Seen, Verdict};
+use crate::detect::{DETECTORS, Factory, Seen, Verdict};
 use crate::event::{DnsData, DnsMessage, Event, LinkId, Name, Side};
 use crate::flow::Flow;
 use crate::record::{Output, Record, RecordKind};
+use crate::state::Memories;
 use crate::time::Timestamp;
 
 use super::ConfigError;
+use super::remember::Watched;
 
 /// Containers silent for longer are not asked each minute (nanoseconds: one day).
 const MINUTES_END_NS: u64 = 86_400_000_000_000;
 
-/// A container's detectors, in the order of [`DETECTORS`].
-pub(super) type Detectors = Box<[Box<dyn Detector>]>;
-
 pub(super) struct Judge {
-    pub(super) containers: Containers<Detectors>,
+    pub(super) containers: Containers<Watched>,
     pub(super) baseline: Baseline,
     pub(super) alerts: Alerts,
+    /// Where the outside keeps state: what is known of workloads.
+    pub(super) memories: Option<Memories>,
+    /// Place of the container whose turn it is.
+    pub(super) next_to_remember: usize,
     factories: Vec<Factory>,
     verdicts: Vec<Verdict>,
 }
@@ -50,6 +53,8 @@ impl Judge {
             containers: Containers::new(&config.containers, &config.baseline),
             baseline: Baseline::new(&config.baseline),
             alerts: Alerts::new(&config.alert, AllowList::new(&config.allow)),
+            memories: None,
+            next_to_remember: 0,
             factories,
             verdicts: Vec::new(),
         })
@@ -96,7 +101,11 @@ impl Judge {
         let Self { containers, factories, .. } = self;
         let number = containers.own(at, owner, || make(factories));
         self.baseline.containers = self.containers.len() as u32;
-        let Some(container) = number.and_then(|number| self.containers.get(number)) else { return };
+        let Some(number) = number else { return };
+        if self.containers.get(number).is_some_and(|container| container.flows != [0; 2]) {
+            self.recall(at, number);
+        }
+        let Some(container) = self.containers.get(number) else { return };
         for alert in self.alerts.identify(at, container) {
             if output.wants(RecordKind::Alert) {
                 output.record(&Record::Alert(&alert));
@@ -106,7 +115,11 @@ impl Judge {
 
     /// A link is gone, and its container with it: what was found about it is over.
     pub(super) fn disown(&mut self, at: Timestamp, link: LinkId, output: &mut dyn Output) {
-        let Some(container) = self.containers.disown(link) else { return };
+        let Some((container, watched)) = self.containers.disown(link) else { return };
+        let memory = self.memory(&container, &watched);
+        if let (Some(memories), Some(memory)) = (&mut self.memories, memory) {
+            memories.set(&memory);
+        }
         self.baseline.containers = self.containers.len() as u32;
         for alert in self.alerts.end(at, &container) {
             if output.wants(RecordKind::Alert) {
@@ -142,6 +155,7 @@ impl Judge {
 
     /// Counts a flow to the container that opened it, and gives it its name.
     fn arrive(&mut self, at: Timestamp, flow: &mut Flow) {
+        flow.containers.into_iter().flatten().for_each(|number| self.recall(at, number));
         if let Some(number) = flow.containers[1]
             && let Some((container, _)) = self.containers.get_mut(number)
         {
@@ -187,10 +201,10 @@ impl Judge {
         let content = event.is_content();
         for side in [Side::Originator, Side::Responder] {
             let Some(number) = flow.containers[side.index()] else { continue };
-            let Some((container, detectors)) = self.containers.get_mut(number) else { continue };
+            let Some((container, watched)) = self.containers.get_mut(number) else { continue };
             container.last_seen = at;
             let seen = Seen { at, side, flow, container, node: &self.baseline };
-            for (row, detector) in DETECTORS.iter().zip(detectors.iter_mut()) {
+            for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
                 if content && !row.reads_content {
                     continue;
                 }
@@ -204,11 +218,11 @@ impl Judge {
 
     /// A minute of packet time is over.
     pub(super) fn end_minute(&mut self, at: Timestamp, output: &mut dyn Output) {
-        for (container, detectors) in self.containers.iter_mut() {
+        for (container, watched) in self.containers.iter_mut() {
             if at.nanos().saturating_sub(container.last_seen.nanos()) > MINUTES_END_NS {
                 continue;
             }
-            for (row, detector) in DETECTORS.iter().zip(detectors.iter_mut()) {
+            for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
                 detector.end_minute(at, container, &self.baseline, &mut self.verdicts);
                 if !self.verdicts.is_empty() {
                     judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
@@ -227,8 +241,8 @@ impl Judge {
     ) {
         let first = || self.containers.iter().next().map(|container| container.number);
         let Some(number) = self.containers.on_link(link).or_else(first) else { return };
-        let Some((container, detectors)) = self.containers.get_mut(number) else { return };
-        for (row, detector) in DETECTORS.iter().zip(detectors.iter_mut()) {
+        let Some((container, watched)) = self.containers.get_mut(number) else { return };
+        for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
             match blindness {
                 Some(why) => detector.blinded(at, why, &mut self.verdicts),
                 None => detector.seen_again(&mut self.verdicts),
@@ -244,8 +258,8 @@ impl Judge {
 
     /// The capture is over.
     pub(super) fn end_capture(&mut self, at: Timestamp, output: &mut dyn Output) {
-        for (container, detectors) in self.containers.iter_mut() {
-            for (row, detector) in DETECTORS.iter().zip(detectors.iter_mut()) {
+        for (container, watched) in self.containers.iter_mut() {
+            for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
                 detector.end_capture(&mut self.verdicts);
                 judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
             }
@@ -265,8 +279,8 @@ impl Judge {
     }
 }
 
-fn make(factories: &[Factory]) -> Detectors {
-    factories.iter().map(|factory| factory()).collect()
+fn make(factories: &[Factory]) -> Watched {
+    Watched { detectors: factories.iter().map(|factory| factory()).collect(), workload: None }
 }
 
 /// Turns what a detector said into alerts.

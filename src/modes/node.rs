@@ -13,6 +13,7 @@ use anyhow::Context;
 use super::live::{Kept, Signals, TICK};
 use super::privilege::Confinement;
 use super::reload::Reload;
+use super::state::Keeper;
 use super::{coverage, warn};
 use crate::attribution::Watcher;
 use crate::cli::NodeArgs;
@@ -34,8 +35,11 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     if let Some(buffer) = args.buffer {
         config.capture.node_buffer_bytes = buffer << 20;
     }
+    if args.state.is_some() {
+        config.state.path.clone_from(&args.state);
+    }
     let mut engine = Engine::new(&config)?;
-    let confinement = Confinement::node(&config.privilege, args);
+    let confinement = Confinement::node(&config, args);
     let (mut output, writer) = super::queued_output(&args.results, &config.output, &confinement)?;
     let output = &mut *output;
     let signals = Signals::catch()?;
@@ -45,6 +49,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     let sources = coverage::settings(&args.sources);
     let watcher = Watcher::start_with(sources, confinement.links(), confinement.containers())
         .context("the kernel's interfaces cannot be watched; allow AF_NETLINK sockets")?;
+    let mut keeper = Keeper::open(&config.state, &mut engine, &confinement)?;
     confinement.seal();
     watch.start(&watcher, &mut engine, output);
     let (mut ticked, mut reported) = (Instant::now(), Instant::now());
@@ -59,6 +64,9 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         if ticked.elapsed() >= TICK {
             ticked = Instant::now();
             watch.tick(&mut engine, output);
+            if let Some(keeper) = &mut keeper {
+                keeper.tick(&mut engine);
+            }
             let interval = config.output.stats_interval_s;
             if interval > 0 && reported.elapsed() >= Duration::from_secs(interval) {
                 reported = Instant::now();
@@ -70,7 +78,11 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let alive = watch.is_alive();
-    watch.end(&mut engine, output, &writer, &args.results)?;
+    let written = watch.end(&mut engine, output, &writer, &args.results);
+    if let Some(keeper) = keeper {
+        keeper.end(&mut engine);
+    }
+    written?;
     if !alive {
         warn("the capture ended by itself: see the message above");
         return Ok(ExitCode::from(2));

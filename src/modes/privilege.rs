@@ -21,6 +21,7 @@ use rustix::thread::set_no_new_privs;
 
 use super::warn;
 use crate::cli::{NodeArgs, SidecarArgs};
+use crate::config::Config;
 use crate::config::privilege::Settings;
 
 /// Longest wait for threads that were started to give up what they do not need.
@@ -59,28 +60,26 @@ struct State {
 
 impl Confinement {
     /// For `sidecar`: an interface that comes back needs `NET_RAW`.
-    pub(super) fn sidecar(settings: &Settings, args: &SidecarArgs) -> Self {
+    pub(super) fn sidecar(config: &Config, args: &SidecarArgs) -> Self {
         let [start, main] = [vec![CAPTURE], vec![CAPTURE]];
-        Self::new(
-            settings,
-            [start, main],
-            [args.config.as_deref(), None, args.keep.write.as_deref()],
-        )
+        let files = [args.config.as_deref(), None, args.keep.write.as_deref()];
+        Self::new(config, [start, main], files)
     }
 
     /// For `node`: its one capture has all interfaces, later ones too.
-    pub(super) fn node(settings: &Settings, args: &NodeArgs) -> Self {
+    pub(super) fn node(config: &Config, args: &NodeArgs) -> Self {
         let start = [&[CAPTURE], &LOOK[..]].concat();
         let procfs = Some(&*args.sources.procfs);
         let files = [args.config.as_deref(), procfs, args.keep.write.as_deref()];
-        Self::new(settings, [start, Vec::new()], files)
+        Self::new(config, [start, Vec::new()], files)
     }
 
     fn new(
-        settings: &Settings,
+        in_force: &Config,
         [start, main]: [Vec<Capability>; 2],
         [config, procfs, written]: [Option<&Path>; 3],
     ) -> Self {
+        let written = [written, in_force.state.path.as_deref()];
         let mut read: Vec<PathBuf> = READ.iter().map(PathBuf::from).collect();
         read.extend(procfs.map(Path::to_path_buf));
         if let Some(config) = config {
@@ -89,11 +88,11 @@ impl Confinement {
             read.extend(config.canonicalize().iter().map(|path| folder(path)));
         }
         Self(Arc::new(Shared {
-            settings: settings.clone(),
+            settings: in_force.privilege.clone(),
             start,
             main,
             read,
-            write: written.iter().map(|path| folder(path)).collect(),
+            write: written.into_iter().flatten().map(folder).collect(),
             state: Mutex::default(),
             settled: Condvar::new(),
         }))

@@ -9,6 +9,7 @@ use super::live::{Kept, Signals, TICK, Watch};
 use super::lookout::{Lookout, Seen};
 use super::privilege::Confinement;
 use super::reload::Reload;
+use super::state::Keeper;
 use super::{identity, lookout, warn};
 use crate::capture::live::find;
 use crate::cli::SidecarArgs;
@@ -36,8 +37,11 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
         config.capture.buffer_bytes = buffer << 20;
         config.capture.interfaces.iter_mut().for_each(|own| own.buffer_bytes = None);
     }
+    if args.state.is_some() {
+        config.state.path.clone_from(&args.state);
+    }
     let mut engine = Engine::new(&config)?;
-    let confinement = Confinement::sidecar(&config.privilege, args);
+    let confinement = Confinement::sidecar(&config, args);
     let (mut output, writer) = super::queued_output(&args.results, &config.output, &confinement)?;
     let output = &mut *output;
     let signals = Signals::catch()?;
@@ -45,6 +49,7 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
     for found in &found {
         watch.add(found, output)?;
     }
+    let mut keeper = Keeper::open(&config.state, &mut engine, &confinement)?;
     confinement.seal();
     warn(&format!("watching {}", watch.names().join(", ")));
     let mut lookout = Lookout::new(Instant::now(), &args.interfaces, args.loopback, &found);
@@ -76,6 +81,9 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
                     break;
                 }
             }
+            if let Some(keeper) = &mut keeper {
+                keeper.tick(&mut engine);
+            }
             let interval = config.output.stats_interval_s;
             if interval > 0 && reported.elapsed() >= Duration::from_secs(interval) {
                 reported = Instant::now();
@@ -86,7 +94,11 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
             watch.wait(&signals, TICK.saturating_sub(ticked.elapsed()));
         }
     }
-    watch.end(&mut engine, output, &writer, &args.results)?;
+    let written = watch.end(&mut engine, output, &writer, &args.results);
+    if let Some(keeper) = keeper {
+        keeper.end(&mut engine);
+    }
+    written?;
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 

@@ -1,5 +1,7 @@
 //! Bytes over time in a fixed space, whatever the time: bins that widen as the past grows.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Timestamp;
 
 /// Bytes per bin over the time since the first byte. Bins start 10 s wide; when all are used, each
@@ -8,7 +10,8 @@ use crate::time::Timestamp;
 ///
 /// Bins lie on a grid from the epoch. Bytes may come in any steps, and time may be moved in between:
 /// the result is the same.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub(super) struct Bins {
     /// Number of the oldest bin on the grid of `width_s`.
     oldest: u64,
@@ -105,6 +108,36 @@ impl Bins {
         if let Some(newest) = self.bytes.get_mut(self.len - 1) {
             *newest = newest.min(bytes as f32);
         }
+    }
+}
+
+/// As it is kept over restarts: whole bytes.
+#[derive(Deserialize, Serialize)]
+struct Written(u64, u32, Vec<u64>);
+
+impl From<Bins> for Written {
+    fn from(bins: Bins) -> Self {
+        let bytes = bins.all().iter().map(|bytes| bytes.round() as u64).collect();
+        Self(bins.oldest, bins.width_s, bytes)
+    }
+}
+
+impl TryFrom<Written> for Bins {
+    type Error = &'static str;
+
+    fn try_from(Written(oldest, width_s, written): Written) -> Result<Self, Self::Error> {
+        let widths = (0..=8).map(|times| Self::WIDTH_S << times);
+        let time = oldest.checked_mul(u64::from(width_s)).and_then(|s| s.checked_mul(1 << 30));
+        if time.is_none() || !widths.into_iter().any(|width| width == width_s) {
+            return Err("no bins of ours");
+        }
+        let mut bytes = [0.0; Self::BINS];
+        let room = bytes.get_mut(..written.len()).filter(|room| !room.is_empty());
+        let room = room.ok_or("more bins than there is room for, or none")?;
+        for (room, bytes) in room.iter_mut().zip(&written) {
+            *room = *bytes as f32;
+        }
+        Ok(Self { oldest, width_s, len: written.len(), bytes })
     }
 }
 

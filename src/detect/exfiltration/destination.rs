@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::detect::{Rule, Severity};
 use crate::event::{Endpoint, IpProtocol};
 use crate::time::Timestamp;
@@ -18,7 +20,7 @@ const SITTING_S: u64 = 300;
 pub(super) const HOUR_S: u32 = 3_600;
 
 /// The account of one destination. Made when it has been sent enough to matter; about 0.7 kB.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Destination {
     /// Its name: SNI, HTTP host or DNS answer; never an address.
     pub(super) name: Option<Box<str>>,
@@ -27,6 +29,7 @@ pub(super) struct Destination {
     /// See `peer`.
     pub(super) protocol: IpProtocol,
     /// The service that its name belongs to.
+    #[serde(skip)]
     pub(super) service: Option<Kind>,
     /// First flow to it, uploads or not.
     pub(super) first_seen: Timestamp,
@@ -60,7 +63,7 @@ pub(super) struct Destination {
 }
 
 /// What was usual before the first upload to a destination. Kept, because bins widen.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct History {
     pub(super) usual: Usual,
     pub(super) bin_s: u32,
@@ -75,12 +78,14 @@ impl History {
 }
 
 /// What was last said about a destination.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Raised {
+    #[serde(with = "super::memory::rule")]
     pub(super) rule: &'static Rule,
     pub(super) severity: Severity,
     pub(super) bytes: f64,
-    /// Its alert has not ended.
+    /// Its alert has not ended. None is open after a restart: what goes on is told anew.
+    #[serde(skip)]
     pub(super) open: bool,
 }
 
@@ -152,6 +157,15 @@ impl Destination {
         self.sitting_bytes = self.sitting_bytes.saturating_add(sent_bytes);
         self.total_bytes = self.total_bytes.saturating_add(sent_bytes);
         self.last = self.last.max(at);
+    }
+
+    /// Goes on with what was counted before this account was known to have a past.
+    pub(super) fn go_on(&mut self, young: Self) {
+        let received: f64 = young.received.all().iter().map(|bytes| f64::from(*bytes)).sum();
+        self.count(young.last, young.total_bytes, received as u64);
+        (self.peer, self.protocol) = (young.peer, young.protocol);
+        self.raised = young.raised.or(self.raised);
+        self.due_bytes = 0;
     }
 
     /// Nothing was sent for [`SITTING_S`].
@@ -239,7 +253,7 @@ impl Steady {
 }
 
 /// Runs of sending, told apart by a second of silence.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Uploads {
     /// Sizes of the latest, as a ring (bytes).
     sizes: [f32; Self::SIZES],

@@ -1,7 +1,9 @@
 //! What is usual, in numbers that a few large values cannot move: median and MAD of `ln(1 + bytes)`.
 
+use serde::{Deserialize, Serialize};
+
 /// Median and spread of a past.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(super) struct Usual {
     /// Bins that it rests on (count).
     pub(super) bins: usize,

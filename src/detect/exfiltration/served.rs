@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bounded::BoundedMap;
 use crate::detect::{Finding, Seen, Severity, Verdict};
@@ -13,7 +13,7 @@ use super::explain::{Bytes, Seconds};
 use super::{PULL, Settings};
 
 /// One served port. Bytes and outsiders are counted from the first outsider on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Port {
     /// First fetch, by anyone.
     first: Timestamp,
@@ -29,7 +29,8 @@ pub(super) struct Port {
     outsider: Option<Endpoint>,
     /// Others came too.
     many: bool,
-    /// What was last said, at how many bytes.
+    /// What was last said, at how many bytes. After a restart, what goes on is told anew.
+    #[serde(skip)]
     pub(super) raised: Option<(Severity, u64)>,
 }
 
@@ -42,6 +43,25 @@ pub(super) struct Served {
 impl Served {
     pub(super) fn new(max: usize) -> Self {
         Self { ports: BoundedMap::new(max) }
+    }
+
+    /// All ports, the longest unused first.
+    pub(super) fn all(&self) -> Vec<(&(u16, u8), &Port)> {
+        let mut ports: Vec<_> = self.ports.iter().collect();
+        ports.reverse();
+        ports
+    }
+
+    /// Goes on from a past; of a port that was served since, when that was first.
+    pub(super) fn recall(&mut self, past: Vec<((u16, u8), Port)>) {
+        for (key, port) in past {
+            match self.ports.get_mut(&key) {
+                Some(young) => young.first = young.first.min(port.first),
+                None => {
+                    self.ports.insert(key, port);
+                }
+            }
+        }
     }
 
     /// Counts what a caller fetched and gave. Returns the account of the port.

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
+
 use crate::baseline::{Baseline, DestinationKey, Destinations};
 use crate::container::{Attribution, Container, ContainerIdentity, Names};
 use crate::detect::{Describe, Detector, Finding, Seen, Severity, Verdict};
@@ -50,6 +52,8 @@ struct Lab {
     now: Timestamp,
     flows: u64,
     verdicts: Vec<Verdict>,
+    /// The monitor is started anew before each connection.
+    restarts: bool,
 }
 
 impl Lab {
@@ -84,7 +88,16 @@ impl Lab {
             now,
             flows: 0,
             verdicts: Vec::new(),
+            restarts: false,
         }
+    }
+
+    fn restart(&mut self) {
+        let memory = self.detector.remember();
+        self.detector = Exfiltration::new(&self.detector.settings);
+        let Some(memory) = memory else { return };
+        self.detector.recall(self.now, &self.container, &memory);
+        assert!(self.detector.started, "{memory}");
     }
 
     fn wait(&mut self, seconds: f64) {
@@ -145,6 +158,9 @@ impl Lab {
 
     /// One connection: `sent` goes out and `received` comes back, evenly, at `rate` bytes a second.
     fn connection(&mut self, to: To, outbound: bool, sent: u64, received: u64, rate: f64) {
+        if self.restarts {
+            self.restart();
+        }
         let mut flow = self.flow(to, outbound);
         let side = if outbound { Side::Originator } else { Side::Responder };
         let steps = ((sent + received) / 65_536).max(1);
@@ -317,10 +333,17 @@ fn finds_what_leaves() {
             (Severity::Medium, "exfil.drip"),
         ),
     ];
-    for (story, play, expected) in stories {
-        let mut lab = Lab::new();
+    let both = stories.iter().flat_map(|story| [(story, false), (story, true)]);
+    for ((story, play, expected), restarts) in both {
+        let mut lab = Lab { restarts, ..Lab::new() };
         play(&mut lab);
-        assert_eq!(lab.worst(), Some(*expected), "{story}");
+        // After a restart what goes on is told anew, and by what it looks like then.
+        let as_said = |(severity, rule)| (severity, if restarts { "" } else { rule });
+        assert_eq!(
+            lab.worst().map(as_said),
+            Some(as_said(*expected)),
+            "{story}; restarts: {restarts}"
+        );
         let worst = lab.findings().max_by_key(|finding| finding.severity).unwrap();
         assert!(worst.title.contains("{container}") && !worst.why.is_empty(), "{story}");
         assert!(worst.evidence.contains_key("sent_bytes"), "{story}");
@@ -393,12 +416,13 @@ fn stays_quiet_about_what_is_usual() {
             }
         }),
     ];
-    for (story, play) in stories {
-        let mut lab = Lab::new();
+    let both = stories.iter().flat_map(|story| [(story, false), (story, true)]);
+    for ((story, play), restarts) in both {
+        let mut lab = Lab { restarts, ..Lab::new() };
         play(&mut lab);
         let worst = lab.worst().map_or(Severity::Info, |(severity, _)| severity);
         let why = lab.findings().last().map(|finding| finding.why.clone());
-        assert!(worst < Severity::Medium, "{story}: {worst:?} {why:?}");
+        assert!(worst < Severity::Medium, "{story}; restarts: {restarts}: {worst:?} {why:?}");
     }
 }
 
@@ -417,11 +441,12 @@ fn siblings_that_use_a_destination_explain_an_upload() {
 #[test]
 fn parts_to_many_destinations_are_summed() {
     let ips = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4", "203.0.113.5"];
-    for (story, size, expected) in [
-        ("each below its limit, together above", 5 * MB, Some("exfil.split")),
-        ("little each", MB / 4, None),
+    for (story, size, restarts, expected) in [
+        ("each below its limit, together above", 5 * MB, false, Some("exfil.split")),
+        ("the same over restarts", 5 * MB, true, Some("exfil.split")),
+        ("little each", MB / 4, false, None),
     ] {
-        let mut lab = Lab::new();
+        let mut lab = Lab { restarts, ..Lab::new() };
         for ip in ips {
             lab.upload(To { ip, port: 8443, ..BARE }, size);
         }
@@ -469,7 +494,7 @@ fn a_fetch_by_an_outsider_counts_where_it_is_new() {
         ("a port of the web, new or not", 3_600, 0, 8_080, None),
         ("one that only the inside used for long", 0, 900, 8_080, Some(Severity::Medium)),
     ] {
-        let mut lab = Lab::new();
+        let mut lab = Lab { restarts: true, ..Lab::new() };
         lab.live(before_s);
         for _ in 0..inside_s / 30 {
             lab.connection(To { port, ..INSIDE }, false, 20_000, 500, 1e6);
@@ -478,6 +503,29 @@ fn a_fetch_by_an_outsider_counts_where_it_is_new() {
         lab.connection(To { port, ..fetch }, false, 50 * MB, 900, 1e7);
         assert_eq!(lab.worst().map(|(severity, _)| severity), expected, "{story}");
     }
+}
+
+#[test]
+fn what_was_seen_before_the_past_was_known_comes_after_it() {
+    let mut lab = Lab::new();
+    for _ in 0..3 {
+        lab.upload(NAMED, 15 * MB);
+        lab.live(3_600);
+    }
+    let memory = lab.detector.remember().unwrap();
+    lab.detector = Exfiltration::new(&Settings::default());
+    lab.upload(NAMED, 10 * MB);
+    lab.upload(BARE, 4 * MB);
+    lab.detector.recall(lab.now, &lab.container, &memory);
+    let largest = lab.detector.destinations.peek(&DestinationKey::of_name("drop.example")).unwrap();
+    assert_eq!((largest.sittings, largest.total_bytes), (3, 55 * MB), "one account");
+    lab.upload(NAMED, 15 * MB);
+    assert!(lab.worst().is_none_or(|(severity, _)| severity < Severity::Medium), "it is usual");
+    lab.upload(BARE, 2 * MB);
+    assert_eq!(lab.worst(), Some((Severity::Medium, "exfil.volume")), "it is new");
+    let ports = RawValue::from_string("{\"ports\":7}".to_owned()).unwrap();
+    lab.detector.recall(lab.now, &lab.container, &ports);
+    assert_eq!(lab.detector.destinations.len(), 2, "what cannot be read changes nothing");
 }
 
 #[test]

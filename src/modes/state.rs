@@ -1,0 +1,321 @@
+//! The state file: read at the start, written at intervals and at the end, whole or not at all.
+#![expect(clippy::disallowed_methods, reason = "the shell side tells the engine the time")]
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::privilege::Confinement;
+use super::{live, warn};
+use crate::baseline::DestinationKey;
+use crate::engine::Engine;
+use crate::state::{Settings, State};
+
+/// Of the file. Grows when an older vethwatch could not read it.
+const VERSION: u32 = 1;
+/// At a tick, containers are noted until this much time has passed: frames wait meanwhile.
+const STEP: Duration = Duration::from_millis(2);
+/// Longest wait for the last writing.
+const WRITTEN: Duration = Duration::from_secs(1);
+/// The file may be so many times `state.bytes_max`: that may have been larger.
+const BYTES_FACTOR: u64 = 16;
+
+/// The first line. Below it, one workload a line.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+struct Head {
+    format: String,
+    version: u32,
+    /// A name's key: another vethwatch may make them in another way.
+    key: DestinationKey,
+    /// Of all that follows.
+    sha256: String,
+}
+
+impl Head {
+    fn of(sha256: String) -> Self {
+        let key = DestinationKey::of_name("vethwatch");
+        Self { format: "vethwatch state".to_owned(), version: VERSION, key, sha256 }
+    }
+}
+
+/// Keeps the engine's state in a file.
+pub(super) struct Keeper {
+    interval: Duration,
+    /// Since when nothing was noted.
+    since: Instant,
+    /// Containers are being noted.
+    noting: bool,
+    to_writer: SyncSender<State>,
+    /// Disconnected when the writer has ended.
+    ended: Receiver<()>,
+    /// What was said to be lost (count).
+    evicted: u64,
+    path: PathBuf,
+}
+
+impl Keeper {
+    /// Reads what is there into the engine, and starts the thread that writes; nothing without a
+    /// path.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its folder cannot be written.
+    pub(super) fn open(
+        settings: &Settings,
+        engine: &mut Engine,
+        confinement: &Confinement,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(path) = settings.path.clone() else { return Ok(None) };
+        let state = load(&path, settings.bytes_max.saturating_mul(BYTES_FACTOR))?;
+        engine.import_state(&state);
+        let place = beside(&path, "new");
+        create(&place).and_then(|_| fs::remove_file(&place)).with_context(|| {
+            let folder = folder(&path).display();
+            format!(
+                "{folder}: cannot be written; check the path of the state (--state, state.path)"
+            )
+        })?;
+        // One that is written and one that waits.
+        let (to_writer, states) = sync_channel::<State>(1);
+        let (alive, ended) = sync_channel::<()>(0);
+        let (file, settle) = (path.clone(), confinement.thread(&[]));
+        thread::Builder::new()
+            .name("state".to_owned())
+            .spawn(move || {
+                let _alive = alive;
+                settle();
+                write_all(&file, &states);
+            })
+            .context("no thread can be started for the state")?;
+        Ok(Some(Self {
+            interval: Duration::from_secs(settings.interval_s.max(1)),
+            since: Instant::now(),
+            noting: false,
+            to_writer,
+            ended,
+            evicted: state.evicted,
+            path,
+        }))
+    }
+
+    /// Notes what is due, a little at a time, and hands it to the writer when it is complete.
+    pub(super) fn tick(&mut self, engine: &mut Engine) {
+        if !self.noting && self.since.elapsed() < self.interval {
+            return;
+        }
+        let began = Instant::now();
+        self.noting = true;
+        while engine.remember_next() {
+            if began.elapsed() >= STEP {
+                return;
+            }
+        }
+        (self.noting, self.since) = (false, began);
+        self.hand_on(engine);
+    }
+
+    /// Writes all that is known by now, after the engine's end.
+    pub(super) fn end(mut self, engine: &mut Engine) {
+        if self.noting {
+            while engine.remember_next() {}
+        }
+        while engine.remember_next() {}
+        self.hand_on(engine);
+        let Self { to_writer, ended, path, .. } = self;
+        drop(to_writer);
+        if ended.recv_timeout(WRITTEN) == Err(RecvTimeoutError::Timeout) {
+            warn(&format!("{}: the last state could not be written in time", path.display()));
+        }
+    }
+
+    fn hand_on(&mut self, engine: &mut Engine) {
+        let state = engine.export_state();
+        if state.evicted > self.evicted {
+            warn(&format!(
+                "{} workloads had to be forgotten: state.workloads_max, state.bytes_max",
+                state.evicted - self.evicted
+            ));
+            self.evicted = state.evicted;
+        }
+        if self.to_writer.try_send(state).is_err() {
+            let path = self.path.display();
+            warn(&format!("{path}: the state is not written: the disk is slower than it comes"));
+        }
+    }
+}
+
+fn write_all(path: &Path, states: &Receiver<State>) {
+    let mut said = String::new();
+    for state in states {
+        let error = save(path, &state).err().map(|error| error.to_string()).unwrap_or_default();
+        if error != said && !error.is_empty() {
+            let path = path.display();
+            warn(&format!("{path}: the state cannot be written: {error}; the one before stays"));
+        }
+        said = error;
+    }
+}
+
+/// What is in the file; nothing where there is none. A file that is damaged, or of another version,
+/// is set aside.
+fn load(path: &Path, bytes_max: u64) -> anyhow::Result<State> {
+    let unreadable = || format!("{}: cannot be read; check --state and state.path", path.display());
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::default()),
+        Err(error) => return Err(error).with_context(unreadable),
+    };
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).with_context(unreadable)?;
+    let read = if bytes.len() as u64 > bytes_max {
+        Err("it is much larger than state.bytes_max".to_owned())
+    } else {
+        parse(&bytes)
+    };
+    read.or_else(|why| {
+        let aside = beside(path, &format!("damaged-{}", live::now().nanos() / 1_000_000_000));
+        fs::rename(path, &aside).with_context(unreadable)?;
+        warn(&format!(
+            "{}: the state is not taken up: {why}; it was set aside as {}",
+            path.display(),
+            aside.display()
+        ));
+        Ok(State::default())
+    })
+}
+
+fn parse(bytes: &[u8]) -> Result<State, String> {
+    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or("it has no first line")?;
+    let (head, body) = (&bytes[..end], &bytes[end + 1..]);
+    let head: Head = serde_json::from_slice(head).map_err(|_| "its first line is damaged")?;
+    let expected = Head::of(sum(&[body]));
+    if (&head.format, head.version, head.key) != (&expected.format, expected.version, expected.key)
+    {
+        return Err(format!("it is of another version ({})", head.version));
+    }
+    if head != expected {
+        return Err("its checksum is wrong".to_owned());
+    }
+    let body = std::str::from_utf8(body).map_err(|_| "it is no text")?;
+    Ok(State { lines: body.lines().map(Into::into).collect(), evicted: 0 })
+}
+
+/// Writes a file beside it, and puts that in its place.
+fn save(path: &Path, state: &State) -> io::Result<()> {
+    let parts: Vec<&[u8]> =
+        state.lines.iter().flat_map(|line| [line.as_bytes(), b"\n".as_slice()]).collect();
+    let head = serde_json::to_string(&Head::of(sum(&parts)))?;
+    let new = beside(path, "new");
+    let mut file = BufWriter::new(create(&new)?);
+    writeln!(file, "{head}")?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    file.into_inner()?.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(folder(path))?.sync_all()
+}
+
+/// For us alone: it says where containers went.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options.open(path)
+}
+
+fn sum(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// `FILE.suffix`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(lines: &[&str]) -> State {
+        State { lines: lines.iter().map(|line| (*line).into()).collect(), evicted: 0 }
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        assert!(load(&path, 1 << 20).unwrap().lines.is_empty(), "there is none yet");
+        for lines in [&[][..], &["{\"a\":1}"], &["one", "two"]] {
+            // As a crash may have left it.
+            fs::write(beside(&path, "new"), "half").unwrap();
+            save(&path, &state(lines)).unwrap();
+            let read = load(&path, 1 << 20).unwrap();
+            assert_eq!(read.lines.iter().map(|line| &**line).collect::<Vec<_>>(), lines);
+        }
+        assert_eq!(files(folder.path()), ["state"]);
+    }
+
+    #[test]
+    fn what_is_damaged_is_set_aside() {
+        let good = |path: &Path| save(path, &state(&["one", "two"])).unwrap();
+        let change = |path: &Path, from: &str, to: &str| {
+            let text = fs::read_to_string(path).unwrap();
+            assert!(text.contains(from));
+            fs::write(path, text.replace(from, to)).unwrap();
+        };
+        type Damage<'a> = &'a dyn Fn(&Path);
+        let cases: [(&str, Damage<'_>); 7] = [
+            ("empty", &|path| fs::write(path, "").unwrap()),
+            ("no state", &|path| fs::write(path, "what is this\n").unwrap()),
+            ("a byte changed", &|path| change(path, "two", "too")),
+            ("cut off", &|path| change(path, "two\n", "t")),
+            ("without its last line", &|path| change(path, "two\n", "")),
+            ("another version", &|path| change(path, "\"version\":1", "\"version\":2")),
+            ("too large", &|path| fs::write(path, vec![b'a'; 2_000]).unwrap()),
+        ];
+        for (case, damage) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state");
+            good(&path);
+            damage(&path);
+            assert!(load(&path, 1_000).unwrap().lines.is_empty(), "{case}");
+            let left = files(folder.path());
+            assert!(left.len() == 1 && left[0].starts_with("state.damaged-"), "{case}: {left:?}");
+            good(&path);
+            assert_eq!(load(&path, 1_000).unwrap().lines.len(), 2, "{case}: goes on");
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_read_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = load(folder.path(), 1_000).unwrap_err();
+        assert!(format!("{error:#}").contains("--state"), "{error:#}");
+    }
+}
