@@ -4,7 +4,8 @@
 //! out ([`text`], [`commands`], [`signs`]). *Rhythm*: the container opened the flow, yet the other side breaks
 //! every silence with something small, and the container answers at once with more ([`rhythm`]);
 //! that works through TLS, SSH, WebSockets and ciphers of their own. Bind shells are the same with
-//! the flow opened from outside, where rhythm proves little, for every server is driven so.
+//! the flow opened from outside, where rhythm proves little, for every server is driven so. A shell
+//! may take its commands from one flow and write to another of the same peer.
 //!
 //! What is bounded, and who profits: `watched_max` flows are watched per container, the longest
 //! quiet is forgotten first. Who fills it with conversations that pause hides an encrypted shell
@@ -14,12 +15,15 @@ mod commands;
 mod destination;
 mod explain;
 mod heads;
+mod line;
 mod rhythm;
 mod rules;
 mod settings;
 mod signs;
 mod text;
 mod verdict;
+
+use std::net::IpAddr;
 
 use crate::baseline::DestinationKey;
 use crate::bounded::BoundedMap;
@@ -29,7 +33,7 @@ use crate::time::Timestamp;
 
 use heads::{Head, Heads, Opening};
 use rhythm::{Framing, Rhythm};
-use text::Text;
+use text::{Command, Text};
 use verdict::Case;
 
 pub use settings::Settings;
@@ -37,6 +41,9 @@ pub use settings::Settings;
 /// Findings kept open per container (count): what one peer does is one finding, however many
 /// connections it takes.
 const OPEN_MAX: usize = 64;
+
+/// Peers whose latest command waits for an answer, per container (count).
+const ASKED_MAX: usize = 32;
 
 /// A turn of this number or later may begin a watch: those before it are a handshake's or a single
 /// question's, and most flows end with them.
@@ -49,8 +56,6 @@ const QUICK_TURN: u32 = 8;
 struct Watch {
     rhythm: Rhythm,
     text: Option<Box<Text>>,
-    /// Flows to the same port of the container when the watch began (count).
-    served: u16,
     /// When the watch began.
     since: Timestamp,
     /// What was reported: rule, severity, magnitude.
@@ -71,27 +76,8 @@ pub struct ReverseShell {
     watched: BoundedMap<u64, Watch>,
     heads: Heads,
     open: BoundedMap<(u64, &'static str), Open>,
-    served: Served,
-}
-
-/// How often the container's ports were called, roughly: two ports may share a place, and then the
-/// later one begins anew.
-struct Served([(u16, u16); 64]);
-
-impl Served {
-    fn note(&mut self, port: u16) {
-        if let Some(place) = self.0.get_mut(usize::from(port % 64)) {
-            let count = if place.0 == port { place.1.saturating_add(1) } else { 1 };
-            *place = (port, count);
-        }
-    }
-
-    fn count(&self, port: u16) -> u16 {
-        self.0
-            .get(usize::from(port % 64))
-            .filter(|place| place.0 == port)
-            .map_or(0, |place| place.1)
-    }
+    /// Commands that wait for an answer, by peer: it may come on another flow.
+    asked: BoundedMap<IpAddr, Command>,
 }
 
 /// What a flow's bytes are wrapped in, as far as that matters here.
@@ -153,9 +139,6 @@ impl Detector for ReverseShell {
             // Protocols of datagrams are what each datagram says they are.
             Event::Datagram { from, bytes, .. } if seen.flow.app.is_none() => {
                 self.data(seen, (*from, None, true), bytes, verdicts);
-            }
-            Event::FlowEstablished if !seen.outbound() => {
-                self.served.note(seen.flow.endpoint(seen.side).port);
             }
             Event::Fact(Fact::TlsHandshake(_)) => self.encrypted(seen),
             Event::FlowClosed(end) => self.closed(seen, *end, verdicts),
@@ -219,7 +202,7 @@ impl ReverseShell {
                 return;
             }
             let own_total = totals[seen.side.index()];
-            let watch = self.begin(seen, seen.at, own_total, channel == Channel::Raw);
+            let watch = begin(seen.at, own_total, channel == Channel::Raw);
             self.watched.insert(seen.flow.id, watch);
         }
         let Some(watch) = self.watched.get_mut(&seen.flow.id) else { return };
@@ -250,16 +233,6 @@ impl ReverseShell {
             .and_then(|facts| facts.tls.as_deref())
             .is_some_and(|tls| !tls.alpn_offered.is_empty());
         channel != Channel::Ssh && !web
-    }
-
-    fn begin(&self, seen: &Seen<'_>, since: Timestamp, own_total: u64, readable: bool) -> Watch {
-        Watch {
-            rhythm: Rhythm::new(own_total),
-            text: readable.then(|| Box::new(Text::new())),
-            served: self.served.count(seen.flow.endpoint(seen.side).port),
-            since,
-            reported: None,
-        }
     }
 
     /// Takes content: a piece of the stream at `offset`, or a datagram.
@@ -336,7 +309,7 @@ impl ReverseShell {
     ) {
         let own = head.from == seen.side;
         let own_total = head.offset.filter(|_| own).unwrap_or(own_total);
-        let watch = self.begin(seen, head.at, own_total, true);
+        let watch = begin(head.at, own_total, true);
         self.watched.insert(seen.flow.id, watch);
         self.hear(seen, (head.from, head.offset), head.text(), verdicts);
     }
@@ -357,11 +330,20 @@ impl ReverseShell {
         while !bytes.is_empty() {
             let Some(watch) = self.watched.get_mut(&seen.flow.id) else { return };
             let Some(text) = &mut watch.text else { return };
+            let peer = seen.peer().ip;
             let (taken, learnt) = if from == seen.side {
+                if text.is_unasked()
+                    && let Some(command) = self.asked.peek(&peer)
+                {
+                    text.ask_elsewhere(*command);
+                }
                 text.hear_own(seen.at, offset, bytes, &self.settings)
             } else {
-                text.hear_peer(seen.at, offset, bytes)
+                text.hear_peer(seen.at, offset, bytes, &self.settings)
             };
+            if let Some(command) = text.waiting().filter(|_| from != seen.side) {
+                self.asked.insert(peer, command);
+            }
             bytes = bytes.get(taken..).unwrap_or_default();
             offset = offset.map(|offset| offset + taken as u64);
             // A datagram ends where it ends; in a stream, only what is said ends anything.
@@ -398,7 +380,12 @@ impl ReverseShell {
         let subject = subject(seen);
         if known.is_none_or(|(rule, ..)| rule.id != case.rule.id) {
             if let Some((rule, ..)) = known {
+                // What it was taken for before is absorbed.
                 self.leave(seen.at, (subject, rule.id));
+                if self.open.peek(&(subject, rule.id)).is_some_and(|open| open.flows == 0) {
+                    self.open.remove(&(subject, rule.id));
+                    verdicts.push(Verdict::Close { rule, subject });
+                }
             }
             let open = self.open.get_or_insert_with((subject, case.rule.id), || Open {
                 rule: case.rule,
@@ -447,8 +434,18 @@ impl Describe for ReverseShell {
             watched: BoundedMap::new(settings.watched_max),
             heads: Heads::new(),
             open: BoundedMap::new(OPEN_MAX),
-            served: Served([(0, 0); 64]),
+            asked: BoundedMap::new(ASKED_MAX),
         }
+    }
+}
+
+/// The container has sent `own_total` bytes before.
+fn begin(since: Timestamp, own_total: u64, readable: bool) -> Watch {
+    Watch {
+        rhythm: Rhythm::new(own_total),
+        text: readable.then(|| Box::new(Text::new())),
+        since,
+        reported: None,
     }
 }
 

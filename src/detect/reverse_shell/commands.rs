@@ -21,7 +21,7 @@ impl Verb {
 enum Takes {
     /// Options and paths; a plain word after it makes it English.
     Paths,
-    /// Anything: not an English word.
+    /// Words too: not an English word. Numbers are another protocol's, and many words a sentence.
     Any,
     /// A word of other protocols and of English: weak by itself.
     Common,
@@ -36,7 +36,7 @@ const VERBS: &[(&str, Takes)] = &[
     ("arp", Paths),
     ("awk", Any),
     ("base64", Any),
-    ("bash", Any),
+    ("bash", Paths),
     ("capsh", Any),
     ("cat", Paths),
     ("cd", Any),
@@ -49,7 +49,7 @@ const VERBS: &[(&str, Takes)] = &[
     ("date", Common),
     ("dd", Any),
     ("df", Paths),
-    ("dig", Any),
+    ("dig", Paths),
     ("dir", Paths),
     ("dmesg", Paths),
     ("docker", Any),
@@ -57,7 +57,7 @@ const VERBS: &[(&str, Takes)] = &[
     ("echo", Common),
     ("env", Paths),
     ("exit", Common),
-    ("export", Any),
+    ("export", Paths),
     ("file", Common),
     ("find", Paths),
     ("free", Paths),
@@ -98,8 +98,8 @@ const VERBS: &[(&str, Takes)] = &[
     ("nslookup", Any),
     ("openssl", Any),
     ("passwd", Paths),
-    ("perl", Any),
-    ("pip", Any),
+    ("perl", Paths),
+    ("pip", Paths),
     ("pkill", Any),
     ("powershell", Any),
     ("printenv", Any),
@@ -131,23 +131,23 @@ const VERBS: &[(&str, Takes)] = &[
     ("systemctl", Any),
     ("systeminfo", Paths),
     ("tail", Paths),
-    ("tar", Any),
+    ("tar", Paths),
     ("tasklist", Paths),
     ("tee", Common),
     ("test", Common),
     ("top", Common),
-    ("touch", Any),
+    ("touch", Paths),
     ("tty", Paths),
     ("type", Common),
     ("umask", Paths),
     ("uname", Paths),
-    ("unset", Any),
+    ("unset", Paths),
     ("unshare", Any),
     ("uptime", Paths),
-    ("vim", Any),
+    ("vim", Paths),
     ("w", Common),
     ("wget", Any),
-    ("which", Any),
+    ("which", Paths),
     ("who", Common),
     ("whoami", Paths),
     ("wmic", Any),
@@ -175,20 +175,48 @@ pub(super) fn of_command(line: &[u8]) -> Option<Verb> {
     }
     let (index, takes) = verb(program)?;
     let rest = rest.trim_ascii_start();
-    let plain = !rest.is_empty() && !is_shell_argument(rest);
+    let typed = !line.ends_with(b"?") && is_typed(rest);
     Some(match takes {
-        Any => Verb::Strong(index),
-        Paths if !plain => Verb::Strong(index),
-        Common if !plain && !rest.is_empty() => Verb::Strong(index),
-        Paths | Common => Verb::Weak(index),
+        Any | Paths if rest.is_empty() || typed => Verb::Strong(index),
+        Common if typed => Verb::Strong(index),
+        Any if words(rest).count() <= 2 && !words(rest).all(is_figures) => Verb::Strong(index),
+        Any | Paths | Common => Verb::Weak(index),
     })
 }
 
-/// Options, paths, operators, variables: what follows a command and no English word.
-fn is_shell_argument(rest: &[u8]) -> bool {
-    rest.first().is_some_and(|byte| b"-/.~$*>|;&\"'<({\\=+".contains(byte))
-        || rest.iter().any(|byte| b"/|>&=$;*".contains(byte))
-        || rest.windows(2).any(|pair| pair[0] == b'.' && pair[1].is_ascii_alphanumeric())
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty())
+}
+
+fn is_figures(word: &[u8]) -> bool {
+    word.iter().all(|byte| byte.is_ascii_digit() || b"-:,".contains(byte))
+}
+
+/// Options, paths, operators, variables, names of programs: what follows a command, and an English
+/// word hardly ever.
+fn is_typed(rest: &[u8]) -> bool {
+    let lone = words(rest).count() == 1;
+    let named = |pair: &[u8]| pair[0] == b'.' && pair[1].is_ascii_alphanumeric();
+    words(rest).any(|word| {
+        const STARTS: [&[u8]; 11] =
+            [b"/", b"./", b"../", b"~/", b"$", b"*", b">", b"2>", b"&>", b"'{", b"\"$"];
+        STARTS.iter().any(|start| word.starts_with(start))
+            || matches!(word, [b'-', next, ..] if next.is_ascii_alphanumeric() || *next == b'-')
+            || matches!(word, b"." | b".." | b"~" | b"&&" | b"&")
+            || word.contains(&b'|')
+            || word.windows(2).any(|pair| matches!(pair, b"&&" | b">/" | b"=/" | b"$("))
+            || word.iter().position(|byte| *byte == b'=').is_some_and(|at| at > 0)
+            || word.split(|byte| *byte == b';').skip(1).any(is_verb)
+            || lone && (word.contains(&b'/') || word.windows(2).any(named))
+            || matches!(verb(word), Some((_, Any)))
+    })
+}
+
+/// Commands that say nothing when all is well: what always answers is no shell.
+pub(super) fn is_silent(verb: u8) -> bool {
+    const SILENT: [&str; 11] =
+        ["cd", "chmod", "chown", "cp", "export", "mkdir", "mv", "rm", "touch", "umask", "unset"];
+    SILENT.contains(&Verb::name(verb))
 }
 
 /// Whether a program of this name is a command that shells know.
@@ -220,7 +248,6 @@ mod tests {
             "/bin/cat /etc/shadow",
             "cd /tmp;id",
             "ps aux",
-            "ip addr",
             "find / -perm -4000 2>/dev/null",
             "echo $PATH",
             "python3 -c 'import pty'",
@@ -228,10 +255,34 @@ mod tests {
             "free -m",
             "sudo -l",
             "stty raw -echo",
+            "ip addr",
+            "docker ps",
+            "test -w / && echo w",
+            "cat hosts.allow",
+            "which python3",
+            "echo $(id)",
+            "nc 203.0.113.9 4444",
         ] {
             assert!(strong(line), "{line}");
         }
-        for line in ["who", "date", "find me later", "cat is out", "set", "exit", "free beer"] {
+        for line in [
+            "who",
+            "date",
+            "find me later",
+            "cat is out",
+            "set",
+            "exit",
+            "free beer",
+            "which one is better?",
+            "ps I love you",
+            "top ten songs",
+            "touch the sky",
+            "sort of nice; thanks",
+            "find me a red/blue dress",
+            "id 4711",
+            "ls 5",
+            "date 2026-11-24",
+        ] {
             assert!(weak(line), "{line}");
         }
         for line in [

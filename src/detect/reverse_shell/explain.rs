@@ -13,7 +13,13 @@ use crate::detect::Seen;
 impl Case {
     pub(super) fn title(&self, seen: &Seen<'_>) -> String {
         let peer = seen.peer();
+        let by_text = matches!(self.ground, Ground::Text(_));
         match self.rule.id {
+            "shell.bind" if !by_text => format!(
+                "Bind shell by its rhythm: {} may drive a shell behind port {} of {{container}}",
+                peer.ip,
+                seen.flow.endpoint(seen.side).port
+            ),
             "shell.bind" => format!(
                 "Bind shell: {} drives a shell behind port {} of {{container}}",
                 peer.ip,
@@ -23,6 +29,9 @@ impl Case {
                 format!("Reverse SSH tunnel: {peer} drives {{container}} from outside")
             }
             "shell.reverse.tasking" => format!("Remote tasking: {peer} gives {{container}} tasks"),
+            _ if !by_text => format!(
+                "Reverse shell by its rhythm: {peer} drives {{container}} as a shell is driven"
+            ),
             _ => format!("Reverse shell: {peer} drives a shell in {{container}}"),
         }
     }
@@ -79,6 +88,19 @@ impl Case {
                         "The stream began as {}: its first bytes fit that protocol.",
                         seen.flow.app_name().unwrap_or("another protocol")
                     ));
+                }
+            }
+            Ground::Rhythm(_) | Ground::Quick(_) if !seen.outbound() => {
+                against.push(
+                    "Servers are driven from outside by nature: a server with small requests, \
+                     larger answers and a person or chance behind the pauses looks the same."
+                        .into(),
+                );
+                if self.destination.external {
+                    against.push(
+                        "A service that is meant to be reached from outside has such clients."
+                            .into(),
+                    );
                 }
             }
             Ground::Rhythm(shape) | Ground::Quick(shape) => {
@@ -151,6 +173,7 @@ pub(super) struct Evidence {
 struct TextEvidence {
     commands_seen: u32,
     distinct_commands_answered: u32,
+    commands_on_another_flow: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_command: Option<&'static str>,
     output_classes: Vec<&'static str>,
@@ -165,6 +188,7 @@ impl TextEvidence {
         Self {
             commands_seen: reading.commands,
             distinct_commands_answered: reading.distinct_commands,
+            commands_on_another_flow: reading.elsewhere,
             first_command: reading.first_command,
             output_classes: reading.signs.names(),
             lines_echoed: reading.echoes,
@@ -240,15 +264,20 @@ impl fmt::Display for Evidence {
             match text.first_command {
                 Some(command) => write!(
                     f,
-                    "{peer} sent {} shell command{} (first answered: {command}) on a connection \
-                     that the {opened} opened",
+                    "{peer} sent {} shell command{} (first answered: {command}) on {} the {opened} \
+                     opened",
                     text.commands_seen,
                     if text.commands_seen == 1 { "" } else { "s" },
+                    if text.commands_on_another_flow {
+                        "another connection than this one, which"
+                    } else {
+                        "a connection that"
+                    },
                 )?,
                 None => write!(f, "The {opened} opened a connection with {peer}")?,
             }
             return match kinds.is_empty() {
-                true => write!(f, ", and the container answered at once"),
+                true => write!(f, ", and the container answered"),
                 false => write!(f, ", and the container wrote what shells write: {kinds}"),
             };
         }

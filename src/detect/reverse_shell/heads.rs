@@ -108,7 +108,7 @@ impl Heads {
 /// A turn of this side may be text, by its first byte. Cheap: most flows stop here.
 pub(super) fn may_open(own: bool, bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|first| match first {
-        b'A'..=b'Z' | b'0'..=b'9' => own,
+        b'A'..=b'Z' => own,
         0x1b | b'\r' | b'\n' | 0x20..=0x7e => true,
         _ => false,
     })
@@ -116,6 +116,11 @@ pub(super) fn may_open(own: bool, bytes: &[u8]) -> bool {
 
 /// The peer's turn may begin with a command, or with its first keys.
 fn asks(bytes: &[u8], known: bool, whole: bool) -> Opening {
+    let bytes = match after_chunk_size(bytes).filter(|_| known) {
+        Some([]) if !whole => return Opening::Wait,
+        Some(rest) if !rest.is_empty() => rest,
+        _ => bytes,
+    };
     let line = bytes.get(..LINE).unwrap_or(bytes);
     let end = line.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
     if end.is_none() && !whole && line.len() < LINE {
@@ -136,6 +141,17 @@ fn asks(bytes: &[u8], known: bool, whole: bool) -> Opening {
     }
 }
 
+/// What follows the size of a chunk of an HTTP body, where the turn begins with one; nothing, if
+/// the turn is no further yet.
+fn after_chunk_size(bytes: &[u8]) -> Option<&[u8]> {
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    match bytes.get(digits..).filter(|_| (1..=8).contains(&digits))? {
+        [] | [b'\r'] => Some(&[]),
+        [b'\r', b'\n', rest @ ..] => Some(rest),
+        _ => None,
+    }
+}
+
 /// The container's turn may begin with what a shell says of its own accord.
 fn greets(bytes: &[u8], more: bool, whole: bool) -> Opening {
     const HEADS: [&[u8]; 8] = [
@@ -150,6 +166,8 @@ fn greets(bytes: &[u8], more: bool, whole: bool) -> Opening {
     ];
     match () {
         () if HEADS.iter().any(|head| bytes.starts_with(head)) => Opening::Read,
+        // Output that no command on this flow asked for: one on another may have.
+        () if has_output(bytes) => Opening::Read,
         () if more => Opening::Pass,
         () if !whole => Opening::Wait,
         () if signs::of_prompt(bytes.rsplit(|byte| *byte == b'\n').next().unwrap_or(bytes))
@@ -159,6 +177,12 @@ fn greets(bytes: &[u8], more: bool, whole: bool) -> Opening {
         }
         () => Opening::Read,
     }
+}
+
+fn has_output(bytes: &[u8]) -> bool {
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    let mut lines = bytes.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
+    lines.any(|line| !signs::of_line(line.trim_ascii_end()).outputs().is_empty())
 }
 
 #[cfg(test)]
@@ -178,10 +202,14 @@ mod tests {
             (false, "hello there\n", Opening::Pass),
             (false, "hello there", Opening::Pass),
             (false, "/opt/tool -v\nmore", Opening::Read),
+            (false, "8\r\ncd /etc\n\r\n", Opening::Read),
+            (false, "17b\r\nls -la\n", Opening::Read),
+            (false, "8\r\nhello there\r\n", Opening::Pass),
             (false, &long, Opening::Pass),
             (true, "bash: no job control in this shell\n", Opening::Read),
             (true, "root@web-0:/# ", Opening::Read),
             (true, &prompt, Opening::Read),
+            (true, "total 8\ndrwxr-xr-x 2 root root 40 Jan 1 00:00 .\n", Opening::Read),
             (true, "hello\n", Opening::Pass),
             (true, &long, Opening::Pass),
         ] {

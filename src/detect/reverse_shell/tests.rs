@@ -13,6 +13,7 @@ use crate::flow::{Flow, History, SideCounters, State, TcpEnding};
 static TLS: Protocol = Protocol { name: "tls", manner: Manner::Carrier };
 static SSH: Protocol = Protocol { name: "ssh", manner: Manner::Carrier };
 static WEBSOCKET: Protocol = Protocol { name: "websocket", manner: Manner::Carrier };
+static HTTP: Protocol = Protocol { name: "http", manner: Manner::RequestResponse };
 static FTP: Protocol = Protocol { name: "ftp", manner: Manner::Interactive };
 static SMTP: Protocol = Protocol { name: "smtp", manner: Manner::RequestResponse };
 static MQTT: Protocol = Protocol { name: "mqtt", manner: Manner::Push };
@@ -56,6 +57,8 @@ struct Scene {
     /// Segments are cut to so many bytes.
     cut: usize,
     findings: Vec<(u64, Finding)>,
+    /// Rules of the findings that were closed.
+    closed: Vec<&'static str>,
 }
 
 impl Scene {
@@ -120,6 +123,7 @@ impl Scene {
             now_ms: 1_000_000,
             cut: usize::MAX,
             findings: Vec::new(),
+            closed: Vec::new(),
         }
     }
 
@@ -162,8 +166,9 @@ impl Scene {
         let seen = Seen { at, side: *side, flow, container, node };
         detector.observe(&seen, event, &mut verdicts);
         for verdict in verdicts {
-            if let Verdict::Raise(finding) = verdict {
-                self.findings.push((self.now_ms, *finding));
+            match verdict {
+                Verdict::Raise(finding) => self.findings.push((self.now_ms, *finding)),
+                Verdict::Close { rule, .. } => self.closed.push(rule.id),
             }
         }
     }
@@ -288,6 +293,21 @@ fn shells_are_found() {
         t(4_000, P, "dir\r\n"),
         t(9, C, "dir\r\n Volume in drive C has no label.\r\n\r\nC:\\inetpub>"),
     ];
+    let foreign = [
+        t(100, P, "dir\r\n"),
+        t(90, C, " Datentr\u{e4}ger in Laufwerk C: ist System\r\n Verzeichnis von C:\\web\r\n"),
+        t(6_000, P, "cd logs\r\n"),
+        t(4_000, P, "tasklist /v\r\n"),
+        t(300, C, "Abbildname    PID Sitzungsname\r\n"),
+    ];
+    let chunked = [
+        t(10, C, "POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        t(10, P, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        t(6_000, P, "8\r\ncd /etc\n\r\n"),
+        t(4, C, "2\r\nok\r\n"),
+        t(4_000, P, "9\r\nuname -a\n\r\n"),
+        t(4, C, "34\r\nLinux web-0 6.1.0 #1 SMP Debian x86_64 GNU/Linux\n\r\n"),
+    ];
     let fake = [
         t(50, P, "220 mail.example ESMTP\r\n"),
         t(4_000, P, "id\n"),
@@ -313,6 +333,18 @@ fn shells_are_found() {
             "behind a mail server's greeting",
             Scene::new(Originator).app(&SMTP),
             fake.to_vec(),
+            "shell.reverse.plaintext",
+        ),
+        (
+            "commands whose output has no known form",
+            Scene::new(Originator),
+            foreign.to_vec(),
+            "shell.reverse.plaintext",
+        ),
+        (
+            "in the chunks of one HTTP exchange",
+            Scene::new(Originator).app(&HTTP),
+            chunked.to_vec(),
             "shell.reverse.plaintext",
         ),
         ("a bind shell", Scene::new(Responder), sh.to_vec(), "shell.bind"),
@@ -419,6 +451,72 @@ fn the_first_answered_command_is_enough() {
     assert_eq!(finding.evidence["first_command"], "id");
     let spoken = format!("{} {:?} {:?}", finding.why, finding.evidence, finding.against);
     assert!(!spoken.contains("groups="), "payload stays out of alerts: {spoken}");
+}
+
+#[test]
+fn an_answer_belongs_to_the_command_before_it() {
+    let mut scene = Scene::new(Side::Originator).play(&[
+        t(100, P, "curl -s http://10.96.7.7/ -o /tmp/x\n"),
+        t(4_600, P, "chmod 600 /tmp/x\n"),
+        t(8_300, P, "echo done\n"),
+        t(1, C, "done\n"),
+    ]);
+    assert!(scene.findings.is_empty(), "{:?}", scene.findings);
+    scene.say(9_000, P, What::Text("ls /tmp\n"));
+    scene.say(1, C, What::Text("blob\nx\n"));
+    let finding = &scene.findings[0].1;
+    assert_eq!(finding.severity, Severity::Medium);
+    assert_eq!(finding.evidence["first_command"], "echo");
+    assert_eq!(finding.evidence["distinct_commands_answered"], 2);
+}
+
+#[test]
+fn a_shell_may_read_from_one_flow_and_write_to_another() {
+    let mut scene = Scene::new(Side::Originator);
+    let (mut reads, mut writes) = (scene.flow.clone(), scene.flow.clone());
+    (reads.originator.port, writes.originator.port) = (41_001, 41_002);
+    (writes.id, writes.responder.port) = (2, 1_235);
+    let mut turns = (Turns::new(), Turns::new());
+    for (command, output) in
+        [("ls\n", "app\n"), ("id\n", "uid=0(root) gid=0(root)\n"), ("cd /etc\n", "")]
+    {
+        (scene.flow, scene.turns) = (reads, turns.0);
+        scene.say(3_000, P, What::Text(command));
+        (reads, turns.0) = (scene.flow.clone(), std::mem::take(&mut scene.turns));
+        (scene.flow, scene.turns) = (writes, turns.1);
+        if !output.is_empty() {
+            scene.say(4, C, What::Text(output));
+        }
+        (writes, turns.1) = (scene.flow.clone(), std::mem::take(&mut scene.turns));
+    }
+    assert_eq!(worst(&scene.findings), Some(("shell.reverse.plaintext", Severity::Critical)));
+    assert!(scene.findings[0].1.why.contains("another connection"), "{:?}", scene.findings[0]);
+}
+
+#[test]
+fn what_a_flow_was_taken_for_first_is_closed() {
+    let mut script = Vec::new();
+    for index in 0..6 {
+        script.extend([c(5_000, P, 26 + index), c(1, C, 110)]);
+    }
+    script.extend(typed(&PAUSES, 20, 20, &OUTPUTS));
+    let scene = Scene::new(Side::Originator).play(&script);
+    assert_eq!(scene.findings[0].1.rule.id, "shell.reverse.tasking");
+    assert_eq!(worst(&scene.findings).unwrap().0, "shell.reverse.encrypted");
+    assert_eq!(scene.closed, ["shell.reverse.tasking"]);
+}
+
+#[test]
+fn a_server_is_driven_by_nature() {
+    let mut script = Vec::new();
+    for index in 0..24 {
+        script.extend([c(PAUSES[index % 8], P, 30 + index * 7 % 40), c(60, C, OUTPUTS[index % 8])]);
+    }
+    let findings = Scene::new(Side::Responder).play(&script).end();
+    assert_eq!(worst(&findings), Some(("shell.bind", Severity::Low)));
+    let finding = &findings[0].1;
+    assert!(finding.title.contains("may drive"), "{}", finding.title);
+    assert!(finding.against[0].starts_with("Servers"), "{:?}", finding.against);
 }
 
 #[test]
@@ -566,7 +664,42 @@ fn honest_conversations_stay_silent() {
         t(4_000, P, "more coffee first\n"),
         t(900, C, "always\n"),
     ];
+    let (mut sentences, mut found, mut orders, mut pushed) = (vec![], vec![], vec![], vec![]);
+    for (index, line) in [
+        "which one is better?\n",
+        "find me a red dress\n",
+        "cat sat on the mat\n",
+        "make my day\n",
+        "top ten songs\n",
+        "touch the sky\n",
+        "less is more\n",
+        "date night ideas\n",
+        "kill two birds\n",
+        "sort of nice\n",
+        "head over heels\n",
+        "ps I love you\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let label = ["{\"intent\":\"x\",\"score\":0.17}\n", "{\"intent\":\"x\",\"score\":0.9}\n"];
+        sentences.extend([t(PAUSES[index % 8], P, line), t(50, C, label[index % 2])]);
+        let result = ["lorem ipsum dolor\n", "sit amet\n", "consectetur, adipiscing elit\n"];
+        found.extend([t(PAUSES[index % 8], P, line), t(50, C, result[index % 3])]);
+    }
+    for line in ["date 2026-11-24\n", "id 4711\n", "ls /5\n", "ps -3\n", "df /\n", "echo 17\n"] {
+        orders.extend([t(3_000, P, line), t(50, C, "OK\n")]);
+    }
+    for revision in ["applied rev 0\n", "applied rev 1\n", "applied rev 2\n"] {
+        pushed.push(t(10_000, P, "#!/bin/sh\nset -e\ncd /etc\nls -la\ncat hosts\nid\n"));
+        pushed.push(t(300, C, revision));
+    }
     for (case, scene, script) in [
+        ("sentences to be labelled", Scene::new(Originator), sentences.clone()),
+        ("the same, asked from outside", Scene::new(Responder), sentences),
+        ("sentences to be searched for", Scene::new(Responder), found),
+        ("orders that are acknowledged", Scene::new(Originator), orders),
+        ("scripts that are pushed", Scene::new(Originator), pushed),
         ("a bot that answers people", Scene::new(Originator).tls(Some("bot.example")), bot.clone()),
         ("the same to an address", Scene::new(Originator).tls(None), bot),
         ("long polling over TLS", Scene::new(Originator).tls(Some("api.example")), polls.clone()),

@@ -3,139 +3,28 @@
 
 use super::Settings;
 use super::commands::{self, Verb};
+use super::line::{Fed, LINE, Line};
 use super::signs::{self, Signs};
 use crate::time::Timestamp;
 
-/// Bytes of a line that are looked at; what follows up to its end is passed over.
-const LINE: usize = 96;
-
-/// Where a terminal's control sequence stands (ECMA-48).
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Escape {
-    #[default]
-    None,
-    Started,
-    /// Inside `ESC [`; the flag says that only `?2004` has followed so far, by its length.
-    Control(u8),
-    /// Inside `ESC ]`: a window title.
-    Title,
+/// A command that the peer sent: its place in the table of verbs, and when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Command {
+    verb: u8,
+    at: Timestamp,
 }
 
-/// One direction's unfinished line.
-struct Line {
-    bytes: [u8; LINE],
-    length: u8,
-    escape: Escape,
-    /// Position in the stream after the last byte taken.
-    next: u64,
-    /// Bytes taken, and those of them that are no text (count).
-    taken: u32,
-    odd: u32,
-    /// More than a quarter of at least 64 bytes is no text: three quarters of 7-bit characters are
-    /// what Zhang & Paxson's detector of interactive traffic asks for (USENIX Security 2000).
-    binary: bool,
-    /// Hash of the last whole line.
-    last: u32,
-}
-
-/// What a byte did to its line.
-enum Fed {
-    Nothing,
-    /// The line is whole.
-    Ended,
-    /// A terminal was told to bracket what is pasted: an interactive shell asks for input.
-    PasteMode,
-}
-
-impl Line {
-    const fn new() -> Self {
-        Self {
-            bytes: [0; LINE],
-            length: 0,
-            escape: Escape::None,
-            next: 0,
-            taken: 0,
-            odd: 0,
-            binary: false,
-            last: 0,
-        }
-    }
-
-    fn text(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
-    }
-
-    const fn clear(&mut self) {
-        self.length = 0;
-        self.escape = Escape::None;
-    }
-
-    /// `length` bytes follow at `offset`; after a gap, what came before it is no part of the line.
-    const fn place(&mut self, offset: Option<u64>, length: usize) {
-        if let Some(offset) = offset {
-            if self.next != offset {
-                self.clear();
-            }
-            self.next = offset;
-        }
-        self.next = self.next.saturating_add(length as u64);
-    }
-
-    fn feed(&mut self, byte: u8) -> Fed {
-        const PASTE: &[u8] = b"?2004h";
-        self.taken = self.taken.saturating_add(1);
-        // Looked at every 64 bytes, wherever segments end.
-        if self.taken.is_multiple_of(64) {
-            self.binary |= self.odd * 4 > self.taken;
-        }
-        match self.escape {
-            Escape::None => {}
-            Escape::Started => {
-                self.escape = match byte {
-                    b'[' => Escape::Control(0),
-                    b']' => Escape::Title,
-                    _ => Escape::None,
-                };
-                return Fed::Nothing;
-            }
-            Escape::Control(matched) => {
-                let fits = PASTE.get(usize::from(matched)) == Some(&byte);
-                let whole = fits && usize::from(matched) + 1 == PASTE.len();
-                self.escape = match byte {
-                    0x40..=0x7e => Escape::None,
-                    _ if fits => Escape::Control(matched + 1),
-                    _ => Escape::Control(u8::MAX),
-                };
-                return if whole { Fed::PasteMode } else { Fed::Nothing };
-            }
-            Escape::Title => {
-                if matches!(byte, 0x07 | 0x1b) {
-                    self.escape = Escape::None;
-                }
-                return Fed::Nothing;
-            }
-        }
-        match byte {
-            b'\n' | b'\r' => return Fed::Ended,
-            0x1b => self.escape = Escape::Started,
-            0x08 | 0x7f => self.length = self.length.saturating_sub(1),
-            0x03 | 0x15 => self.length = 0,
-            0x20..=0x7e | b'\t' => self.push(byte),
-            0x00 | 0x07 => {}
-            _ => {
-                self.odd = self.odd.saturating_add(1);
-                self.push(byte);
-            }
-        }
-        Fed::Nothing
-    }
-
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(usize::from(self.length)) {
-            *place = byte;
-            self.length += 1;
-        }
-    }
+/// What the peer asked for: the command lines of its last turn.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    /// Verbs of the turn, by place in the table of verbs.
+    strong: u128,
+    weak: u128,
+    /// The verb of its last line, which an answer belongs to.
+    last: Option<Verb>,
+    at: Timestamp,
+    /// Output was seen: its first line is read.
+    judged: bool,
 }
 
 /// A text conversation, from the container's side.
@@ -143,14 +32,22 @@ pub(super) struct Text {
     own: Line,
     peer: Line,
     /// Verbs of the peer that the container answered, by place in the table of verbs.
+    verbs: u128,
+    /// Those of them that were answered as a shell answers: with output of a known form, with the
+    /// next prompt, or with a line of another form than all answers before.
     strong: u128,
     weak: u128,
+    /// Forms of first lines of answers so far, by hash.
+    forms: u64,
     /// What the container said, and what the peer said.
     own_signs: Signs,
     peer_signs: Signs,
-    /// Verbs of the peer that wait for an answer, strong and weak, and since when.
-    asked: Option<(u128, u128, Timestamp)>,
+    /// What waits for an answer, and what is being answered.
+    asked: Option<Asked>,
+    answering: Option<Asked>,
     first_verb: Option<u8>,
+    /// The latest command that the peer sent on another flow.
+    elsewhere: Option<Command>,
     /// Whole lines of the peer, those of them that start with a command, and times that the
     /// container answered lines (count).
     lines: u32,
@@ -182,6 +79,8 @@ pub(super) struct Reading {
     /// Distinct commands that were answered (count).
     pub(super) distinct_commands: u32,
     pub(super) first_command: Option<&'static str>,
+    /// The commands came on another flow of the peer.
+    pub(super) elsewhere: bool,
     /// The container asked for a login first, as a remote login service does.
     pub(super) login: bool,
     pub(super) echoes: u16,
@@ -192,12 +91,16 @@ impl Text {
         Self {
             own: Line::new(),
             peer: Line::new(),
+            verbs: 0,
             strong: 0,
             weak: 0,
+            forms: 0,
             own_signs: Signs::NONE,
             peer_signs: Signs::NONE,
             asked: None,
+            answering: None,
             first_verb: None,
+            elsewhere: None,
             lines: 0,
             commands: 0,
             answered: 0,
@@ -218,6 +121,7 @@ impl Text {
         at: Timestamp,
         offset: Option<u64>,
         bytes: &[u8],
+        settings: &Settings,
     ) -> (usize, bool) {
         if self.see_prompt() | self.take_news() {
             return (0, true);
@@ -228,7 +132,7 @@ impl Text {
                 Fed::Nothing => {}
                 Fed::PasteMode => self.peer_signs.add(Signs::PASTE_MODE),
                 // A command teaches something once it is answered.
-                Fed::Ended => self.end_peer_line(at),
+                Fed::Ended => self.end_peer_line(at, settings),
             }
         }
         (bytes.len(), false)
@@ -242,7 +146,7 @@ impl Text {
         bytes: &[u8],
         settings: &Settings,
     ) -> (usize, bool) {
-        self.news |= self.take_answer(at, settings);
+        self.take_answer(at, settings);
         let prompt = signs::of_prompt(self.peer.text());
         self.peer_signs.add(prompt);
         for (index, byte) in bytes.iter().enumerate() {
@@ -277,8 +181,10 @@ impl Text {
         if prompt.is_empty() {
             let text = self.own.text().trim_ascii_end();
             self.login |= text.ends_with(b"ogin:") || text.ends_with(b"assword:");
-            return false;
+            return !text.is_empty() && self.answer(hash(text), form(text), Signs::NONE);
         }
+        // Nothing but the next prompt: what `cd` is answered with.
+        self.answer(0, 0, prompt);
         self.prompts = self.prompts.saturating_add(1);
         self.root |= self.own.text().trim_ascii_end().ends_with(b"#");
         self.own_signs.add(prompt);
@@ -287,7 +193,7 @@ impl Text {
         true
     }
 
-    fn end_peer_line(&mut self, at: Timestamp) {
+    fn end_peer_line(&mut self, at: Timestamp, settings: &Settings) {
         let line = self.peer.text().trim_ascii();
         if line.is_empty() {
             self.peer.clear();
@@ -302,43 +208,111 @@ impl Text {
             self.lines = self.lines.saturating_add(1);
             self.commands = self.commands.saturating_add(u32::from(verb.is_some()));
             self.encoded = self.encoded.saturating_add(u32::from(is_encoded(line)));
-            let (strong, weak, _) = self.asked.unwrap_or_default();
-            self.asked = Some(match verb {
-                Some(Verb::Strong(index)) => {
-                    self.first_verb.get_or_insert(index);
-                    (strong | 1 << index, weak, at)
-                }
-                Some(Verb::Weak(index)) => (strong, weak | 1 << index, at),
-                None => (strong, weak, at),
-            });
+            self.ask(verb, at, settings);
         }
         self.peer.last = hash;
         self.peer.clear();
     }
 
-    fn take_answer(&mut self, at: Timestamp, settings: &Settings) -> bool {
-        let Some((strong, weak, asked)) = self.asked.take() else { return false };
-        if at.seconds_since(asked) > settings.output_within_s {
+    fn ask(&mut self, verb: Option<Verb>, at: Timestamp, settings: &Settings) {
+        let earlier = self.asked.unwrap_or_default();
+        let new_turn = at.seconds_since(earlier.at) >= settings.silence_s;
+        // What should say nothing said nothing.
+        if let (true, Some(Verb::Strong(index))) = (new_turn, earlier.last)
+            && commands::is_silent(index)
+        {
+            self.strong |= 1 << index;
+        }
+        let mut asked = if new_turn { Asked::default() } else { earlier };
+        match verb {
+            Some(Verb::Strong(index)) => asked.strong |= 1 << index,
+            Some(Verb::Weak(index)) => asked.weak |= 1 << index,
+            None => {}
+        }
+        self.asked = Some(Asked { last: verb, at, ..asked });
+    }
+
+    /// The peer has sent no line here: its commands may come on another flow.
+    pub(super) const fn is_unasked(&self) -> bool {
+        self.lines == 0
+    }
+
+    /// The command that waits for an answer here, if it is one of a shell.
+    pub(super) fn waiting(&self) -> Option<Command> {
+        let asked = self.asked?;
+        match asked.last {
+            Some(Verb::Strong(verb)) => Some(Command { verb, at: asked.at }),
+            _ => None,
+        }
+    }
+
+    /// The peer sent this command on another flow. Only output of a known form answers it here.
+    pub(super) fn ask_elsewhere(&mut self, command: Command) {
+        if self.elsewhere != Some(command) {
+            self.elsewhere = Some(command);
+            self.commands = self.commands.saturating_add(1);
+            self.asked = Some(Asked {
+                strong: 1 << command.verb,
+                weak: 0,
+                last: Some(Verb::Strong(command.verb)),
+                at: command.at,
+                judged: true,
+            });
+        }
+    }
+
+    fn take_answer(&mut self, at: Timestamp, settings: &Settings) {
+        let Some(asked) = self.asked.take() else { return };
+        self.answering = None;
+        if at.seconds_since(asked.at) <= settings.output_within_s {
+            self.answered = self.answered.saturating_add(1);
+            self.answering = Some(asked);
+        }
+    }
+
+    /// Reads a line of an answer: which commands it answers, and whether as a shell would. Output of
+    /// a known form may be that of any command in the turn, another line is that of the last.
+    /// Returns whether something was learnt.
+    fn answer(&mut self, hash: u32, form: u64, sign: Signs) -> bool {
+        let Some(answering) = &mut self.answering else { return false };
+        let first = !answering.judged;
+        if sign.is_empty() && (!first || hash == self.peer.last) {
             return false;
         }
-        self.answered = self.answered.saturating_add(1);
-        self.strong |= strong;
-        self.weak |= weak;
-        true
+        answering.judged = true;
+        let known = !sign.outputs().is_empty();
+        let (strong, weak) = match answering.last {
+            _ if known => (answering.strong, answering.weak),
+            Some(Verb::Strong(index)) if first => (1 << index, 0),
+            Some(Verb::Weak(index)) if first => (0, 1 << index),
+            _ => return false,
+        };
+        let told = self.verbs | strong | weak != self.verbs;
+        self.verbs |= strong | weak;
+        if let Some(Verb::Strong(index) | Verb::Weak(index)) = answering.last {
+            self.first_verb.get_or_insert(index);
+        }
+        if !sign.is_empty() || self.forms & form == 0 {
+            self.strong |= strong;
+            self.weak |= weak;
+        }
+        self.forms |= form;
+        first || told
     }
 
     fn end_own_line(&mut self) -> bool {
         let line = self.own.text().trim_ascii_end();
         let sign = signs::of_line(line);
-        let learnt = !sign.is_empty() && !self.own_signs.has(sign);
+        let mut learnt = !sign.is_empty() && !self.own_signs.has(sign);
         self.own_signs.add(sign);
         self.root |= line.starts_with(b"uid=0");
         let typed = line.trim_ascii_start();
         if !typed.is_empty() {
-            let hash = hash(typed);
+            let (hash, form) = (hash(typed), form(line));
             if hash == self.peer.last {
                 self.own_echoes = self.own_echoes.saturating_add(1);
             }
+            learnt |= self.answer(hash, form, sign);
             self.own.last = hash;
         }
         self.own.clear();
@@ -358,17 +332,20 @@ impl Text {
 
     /// Adds up the evidence.
     ///
-    /// A distinct command that was answered counts 2 (1 if it may be an English word), at most 6;
-    /// a kind of output that shells and their tools write counts 3, at most 9; what only an
-    /// interactive shell says counts 4 the first time; a prompt 2, a bare one 1; an echo 1. `known`
-    /// says that the stream began as another protocol: then prompts and echoes count nothing.
-    /// Without a known command, output counts only beside what interactive shells alone say.
+    /// A distinct command that was answered as a shell answers counts 2, at most 6. One that may be
+    /// an English word counts 1, and only beside as many that are none. An answer of the same form as
+    /// an earlier one adds nothing: a protocol answers so. A kind of output that shells and their
+    /// tools write counts 3, at most 9; what only an interactive shell says counts 4 the first time;
+    /// a prompt 2, a bare one 1; an echo 1. `known` says that the stream began as another protocol:
+    /// then prompts and echoes count nothing. Without a known command, output counts only beside
+    /// what interactive shells alone say.
     pub(super) fn read(&self, known: bool) -> Reading {
         let strong = self.strong.count_ones();
         let weak = (self.weak & !self.strong).count_ones();
         let outputs = self.own_signs.outputs();
         let banner = self.own_signs.has(Signs::BANNER);
-        let mut points = (2 * strong + weak).min(6) + (3 * outputs.count()).min(9);
+        let beside = weak.min(strong + self.own_signs.shell_only().count());
+        let mut points = (2 * strong + beside).min(6) + (3 * outputs.count()).min(9);
         points += u32::from(banner);
         if !known {
             points += match () {
@@ -397,8 +374,9 @@ impl Text {
             signs: self.own_signs,
             root: self.root,
             commands: self.commands,
-            distinct_commands: strong + weak,
+            distinct_commands: self.verbs.count_ones(),
             first_command: self.first_verb.map(Verb::name),
+            elsewhere: self.elsewhere.is_some(),
             login: self.login,
             echoes: self.own_echoes,
         }
@@ -411,6 +389,27 @@ fn is_encoded(line: &[u8]) -> bool {
         && line.len().is_multiple_of(4)
         && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=_-".contains(byte))
         && (line.ends_with(b"=") || line.iter().any(u8::is_ascii_digit))
+}
+
+/// The form of an answer's line as one bit of 64: its first word with figures made equal, or the
+/// sign that it starts with. `{"a":1}` and `{"b":2}` are of one form, `OK` and `OK 7` too.
+fn form(line: &[u8]) -> u64 {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(byte);
+    let length = line.iter().position(|byte| !is_word(byte)).unwrap_or(line.len()).max(1);
+    let mut word = [0; LINE];
+    let mut count = 0;
+    for byte in line.iter().take(length.min(LINE)) {
+        let byte = if byte.is_ascii_digit() { b'0' } else { *byte };
+        if byte == b'0' && count > 0 && word.get(count - 1) == Some(&b'0') {
+            continue;
+        }
+        if let Some(place) = word.get_mut(count) {
+            *place = byte;
+            count += 1;
+        }
+    }
+    let hash = hash(word.get(..count).unwrap_or_default());
+    1 << ((hash ^ hash >> 16) % 64)
 }
 
 /// FNV-1a: only to tell lines apart, never a key.

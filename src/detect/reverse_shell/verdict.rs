@@ -14,9 +14,6 @@ const COMMAND_BYTES: u64 = 96;
 /// with any content is larger.
 const SHORT_COMMAND_BYTES: u64 = 64;
 
-/// A port of the container that was called so often is no service of it (count).
-const SERVED_RARELY: u16 = 2;
-
 /// What speaks for a shell.
 #[derive(Clone, Debug)]
 pub(super) enum Ground {
@@ -72,7 +69,8 @@ impl Case {
             () if !seen.outbound() && (channel == Channel::Upgraded || reading.login) => {
                 Severity::Low
             }
-            () if !spoken && !seen.outbound() => Severity::Medium,
+            // Commands by their look alone: a protocol of its own may have the same.
+            () if !spoken => Severity::Medium,
             () if reading.root && spoken && reading.distinct_commands > 0 => Severity::Critical,
             () => Severity::High,
         };
@@ -156,8 +154,11 @@ impl Case {
         let odd = destination.oddities();
         let shared = destination.name.is_some() && destination.siblings >= settings.siblings_min;
         let inside = !destination.external && destination.name.is_some();
+        let readable = watch.text.as_ref().is_some_and(|text| text.is_readable());
         if !human {
-            let unusual = odd >= 3 && destination.external && !shared;
+            // The same words again, which are no shell's: a service's, as far as they can be read.
+            let plain = readable && f64::from(shape.spread) < settings.answer_spread_min;
+            let unusual = odd >= 3 && destination.external && !shared && !plain;
             return (&rules::TASKING, if unusual { Severity::Medium } else { Severity::Low });
         }
         let rule = if channel == Channel::Ssh { &rules::SSH_TUNNEL } else { &rules::ENCRYPTED };
@@ -179,8 +180,12 @@ impl Case {
                 if shape.silences < enough { Severity::Low } else { Severity::Medium }
             }
             // It can be read, and it is not what shells read and write.
-            () if watch.text.as_ref().is_some_and(|text| text.is_readable()) => {
-                if odd >= 3 && shape.silences >= 6 { Severity::Medium } else { Severity::Low }
+            () if readable => {
+                if odd >= 3 && shape.silences >= 6 {
+                    Severity::Medium
+                } else {
+                    Severity::Low
+                }
             }
             // A named service that answers held requests: then its answers are an HTTP response's
             // size, and a command is smaller.
@@ -194,8 +199,7 @@ impl Case {
         (rule, severity)
     }
 
-    /// The container was called, as servers are: only a terminal, or a person from outside at an
-    /// encrypted port that hardly anyone else uses, is more than that.
+    /// The container was called, as servers are: of more than low severity only as a terminal.
     fn of_driven_server(
         watch: &Watch,
         seen: &Seen<'_>,
@@ -206,18 +210,18 @@ impl Case {
     ) -> Option<Severity> {
         let tls = seen.flow.facts.as_deref().and_then(|facts| facts.tls.as_deref());
         let named = tls.and_then(|tls| tls.sni.as_deref()).is_some_and(is_name);
-        let rare = watch.served <= SERVED_RARELY;
+        let readable = watch.text.as_ref().is_some_and(|text| text.is_readable());
         match () {
             // `kubectl exec` and web terminals reach servers inside the cluster so.
             () if typed && !destination.external && channel != Channel::Raw => Some(Severity::Low),
             () if typed => Some(Severity::Medium),
             () if human
+                && !readable
                 && destination.external
                 && !named
                 && u64::from(shape.question_bytes) <= COMMAND_BYTES =>
             {
-                let sure = rare && shape.silences >= 6;
-                Some(if sure { Severity::Medium } else { Severity::Low })
+                Some(Severity::Low)
             }
             () => None,
         }
