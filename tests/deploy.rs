@@ -119,7 +119,8 @@ fn check(pod: &PodSpec) {
     let volumes: Vec<&str> = pod.volumes.iter().flatten().map(|volume| &*volume.name).collect();
     for mount in container.volume_mounts.iter().flatten() {
         assert!(volumes.contains(&&*mount.name), "no volume {}", mount.name);
-        assert_eq!(mount.read_only, Some(true), "{}", mount.name);
+        let kept = mount.name == "state" && mount.mount_path == "/var/lib/vethwatch";
+        assert!(kept || mount.read_only == Some(true), "{}", mount.name);
     }
     let args = container.args.iter().flatten().map(String::as_str);
     Cli::try_parse_from(std::iter::once("vethwatch").chain(args)).unwrap();
@@ -148,7 +149,7 @@ fn the_node_has_what_it_needs_and_nothing_else() {
     let paths = pod.volumes.iter().flatten().filter_map(|volume| volume.host_path.as_ref());
     assert_eq!(
         paths.map(|path| &*path.path).collect::<Vec<_>>(),
-        ["/run/containerd", "/run/netns"]
+        ["/run/containerd", "/var/lib/vethwatch", "/run/netns"]
     );
     let toleration = &pod.tolerations.as_ref().unwrap()[0];
     assert_eq!((toleration.operator.as_deref(), &toleration.key), (Some("Exists"), &None));
