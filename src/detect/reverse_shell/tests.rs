@@ -462,6 +462,10 @@ fn an_answer_belongs_to_the_command_before_it() {
         t(1, C, "done\n"),
     ]);
     assert!(scene.findings.is_empty(), "{:?}", scene.findings);
+    let mut pasted = Scene::new(Side::Originator);
+    pasted.say(100, P, What::Text("cd /\nid\nls -la\nexit\n"));
+    pasted.say(4, C, What::Text("uid=33(www-data) gid=33(www-data)\n"));
+    assert_eq!(pasted.findings[0].1.evidence["first_command"], "id");
     scene.say(9_000, P, What::Text("ls /tmp\n"));
     scene.say(1, C, What::Text("blob\nx\n"));
     let finding = &scene.findings[0].1;

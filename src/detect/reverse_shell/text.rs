@@ -17,9 +17,10 @@ pub(super) struct Command {
 /// What the peer asked for: the command lines of its last turn.
 #[derive(Clone, Copy, Default)]
 struct Asked {
-    /// Verbs of the turn, by place in the table of verbs.
+    /// Verbs of the turn that may say something, by place in the table of verbs, and the first.
     strong: u128,
     weak: u128,
+    first: Option<u8>,
     /// The verb of its last line, which an answer belongs to.
     last: Option<Verb>,
     at: Timestamp,
@@ -225,7 +226,11 @@ impl Text {
         }
         let mut asked = if new_turn { Asked::default() } else { earlier };
         match verb {
-            Some(Verb::Strong(index)) => asked.strong |= 1 << index,
+            Some(Verb::Strong(index)) if commands::is_silent(index) => {}
+            Some(Verb::Strong(index)) => {
+                asked.strong |= 1 << index;
+                asked.first.get_or_insert(index);
+            }
             Some(Verb::Weak(index)) => asked.weak |= 1 << index,
             None => {}
         }
@@ -254,6 +259,7 @@ impl Text {
             self.asked = Some(Asked {
                 strong: 1 << command.verb,
                 weak: 0,
+                first: Some(command.verb),
                 last: Some(Verb::Strong(command.verb)),
                 at: command.at,
                 judged: true,
@@ -282,16 +288,18 @@ impl Text {
         answering.judged = true;
         let known = !sign.outputs().is_empty();
         let (strong, weak) = match answering.last {
-            _ if known => (answering.strong, answering.weak),
+            _ if known && answering.strong > 0 => (answering.strong, 0),
             Some(Verb::Strong(index)) if first => (1 << index, 0),
             Some(Verb::Weak(index)) if first => (0, 1 << index),
             _ => return false,
         };
         let told = self.verbs | strong | weak != self.verbs;
         self.verbs |= strong | weak;
-        if let Some(Verb::Strong(index) | Verb::Weak(index)) = answering.last {
-            self.first_verb.get_or_insert(index);
-        }
+        let last = match answering.last {
+            Some(Verb::Strong(index) | Verb::Weak(index)) => Some(index),
+            None => None,
+        };
+        self.first_verb = self.first_verb.or(answering.first.filter(|_| known)).or(last);
         if !sign.is_empty() || self.forms & form == 0 {
             self.strong |= strong;
             self.weak |= weak;
