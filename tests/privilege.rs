@@ -104,7 +104,9 @@ impl Lab {
 
     fn signal(&self, signal: &str, program: usize) {
         let id = self.children[program].id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        assert!(
+            Command::new("sh").args(["-c", "kill $0 $1", signal, &id]).status().unwrap().success()
+        );
     }
 
     fn end(&mut self, watcher: usize) {

@@ -107,7 +107,9 @@ impl Lab {
     fn signal(&self, signal: &str, program: usize) {
         // `ip netns exec` becomes the program that it runs, so the number is the program's.
         let id = self.children[program].id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        assert!(
+            Command::new("sh").args(["-c", "kill $0 $1", signal, &id]).status().unwrap().success()
+        );
     }
 
     /// What a program said on standard error.
