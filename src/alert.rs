@@ -274,6 +274,12 @@ impl Alerts {
         Some(&open.alert)
     }
 
+    /// A finding of medium severity or more is open, and no allow-list silences it.
+    pub fn is_told(&self, container: &Container, (rule, subject): (&Rule, u64)) -> bool {
+        let open = self.open.peek(&(container.number, rule.signature_id, subject));
+        open.is_some_and(|open| !open.silenced && open.alert.severity() >= Severity::Medium)
+    }
+
     /// What a finding was about is over. Returns the alert's last form, if it was reported.
     pub fn close(
         &mut self,

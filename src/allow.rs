@@ -87,6 +87,16 @@ pub enum EntryError {
         /// Those that exist.
         known: String,
     },
+    /// The rule is another detector's.
+    #[error(
+        "rule `{rule}` is none of detector `{detector}`'s, so the entry can match nothing; leave out one of them"
+    )]
+    RuleOfAnother {
+        /// As written.
+        rule: String,
+        /// As written.
+        detector: String,
+    },
     /// No such rule.
     #[error("rule `{given}` does not exist; there are {known}")]
     UnknownRule {
@@ -151,6 +161,13 @@ impl Entry {
             && !rules().any(|id| id == given)
         {
             return Err(EntryError::UnknownRule { given, known: listed(rules()) });
+        }
+        if let (Some(detector), Some(rule)) = (&self.detector, &self.rule)
+            && let Some(row) = detectors.iter().find(|row| row.id == detector)
+            && !row.rules.iter().any(|known| known.id == rule)
+        {
+            let (rule, detector) = (rule.clone(), detector.clone());
+            return Err(EntryError::RuleOfAnother { rule, detector });
         }
         Ok(())
     }

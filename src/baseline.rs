@@ -1,7 +1,8 @@
 //! What is usual on this node: which destinations its containers have, and since when.
 //!
 //! A destination is a name where there is one (SNI, HTTP host, or a DNS answer), else an address.
-//! Rarity among siblings is what tells a heartbeat that every replica has from a beacon of one.
+//! Rarity among siblings is what tells a heartbeat that every replica has from a beacon of one. Only
+//! answered payload makes a container a user: a packet with another's address in it explains nothing.
 
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
@@ -65,41 +66,104 @@ pub struct DestinationUse {
     pub last_seen: Timestamp,
     /// Flows to it (count).
     pub flows: u64,
-    /// The first few containers that used it, by number.
-    containers: [u32; Self::CONTAINERS],
-    containers_known: u8,
+    /// The first few containers that it answered (of the node; empty in a container's own).
+    users: Vec<User>,
+    /// When a finding of medium severity or more was last raised about it.
+    suspected: Option<Timestamp>,
+}
+
+/// How one container used a destination: by payload in flows that it opened and that were answered.
+#[derive(Clone, Copy, Debug)]
+pub struct User {
+    /// Its number.
+    pub container: u32,
+    /// First such payload.
+    pub first: Timestamp,
+    /// Times that payload passed, a second apart or more (count).
+    pub exchanges: u32,
+    /// Most that it uploaded in an hour of packet time (bytes).
+    pub upload_hour_max_bytes: u64,
+    last: Timestamp,
+    hour: u64,
+    hour_bytes: u64,
+}
+
+impl User {
+    /// Times closer than this are one (nanoseconds).
+    const EXCHANGE_NS: u64 = 1_000_000_000;
+    const HOUR_NS: u64 = 3_600_000_000_000;
+    /// An upload sends this many times what comes back: a producer/consumer ratio of 0.6.
+    const UPLOAD_FACTOR: u64 = 4;
+
+    const fn new(at: Timestamp, container: u32) -> Self {
+        Self {
+            container,
+            first: at,
+            exchanges: 0,
+            upload_hour_max_bytes: 0,
+            last: at,
+            hour: 0,
+            hour_bytes: 0,
+        }
+    }
+
+    fn note(&mut self, at: Timestamp, sent_bytes: u64, received_bytes: u64) {
+        let apart = at.nanos().saturating_sub(self.last.nanos()) >= Self::EXCHANGE_NS;
+        if self.exchanges == 0 || apart {
+            self.exchanges = self.exchanges.saturating_add(1);
+            self.last = at;
+        }
+        if sent_bytes < received_bytes.saturating_mul(Self::UPLOAD_FACTOR) {
+            return;
+        }
+        let hour = at.nanos() / Self::HOUR_NS;
+        if hour > self.hour {
+            (self.hour, self.hour_bytes) = (hour, 0);
+        }
+        self.hour_bytes = self.hour_bytes.saturating_add(sent_bytes);
+        self.upload_hour_max_bytes = self.upload_hour_max_bytes.max(self.hour_bytes);
+    }
 }
 
 impl DestinationUse {
-    const CONTAINERS: usize = 8;
+    /// Containers that are told apart (count).
+    const USERS_MAX: usize = 8;
+    /// A suspicion lasts so long (nanoseconds: one day).
+    const SUSPICION_NS: u64 = 86_400_000_000_000;
 
-    fn new(at: Timestamp) -> Self {
-        Self {
-            first_seen: at,
-            last_seen: at,
-            flows: 0,
-            containers: [0; Self::CONTAINERS],
-            containers_known: 0,
-        }
+    const fn new(at: Timestamp) -> Self {
+        Self { first_seen: at, last_seen: at, flows: 0, users: Vec::new(), suspected: None }
     }
 
-    fn count(&mut self, at: Timestamp, container: u32) {
+    const fn count(&mut self, at: Timestamp) {
         self.last_seen = at;
         self.flows += 1;
-        self.note(container);
     }
 
-    fn note(&mut self, container: u32) {
-        let known = usize::from(self.containers_known);
-        if known < Self::CONTAINERS && !self.containers[..known].contains(&container) {
-            self.containers[known] = container;
-            self.containers_known += 1;
+    fn note_payload(&mut self, at: Timestamp, container: u32, moved_bytes: [u64; 2]) {
+        let known = self.users.iter().any(|user| user.container == container);
+        if !known && self.users.len() < Self::USERS_MAX {
+            self.users.push(User::new(at, container));
+        }
+        if let Some(user) = self.users.iter_mut().find(|user| user.container == container) {
+            user.note(at, moved_bytes[0], moved_bytes[1]);
         }
     }
 
-    /// Distinct containers that used it (count); 8 means 8 or more.
+    /// Distinct containers that it answered (count); 8 means 8 or more.
     pub const fn containers(&self) -> u8 {
-        self.containers_known
+        self.users.len() as u8
+    }
+
+    /// The first few containers that it answered, but for this one.
+    pub fn others(&self, container: u32) -> impl Iterator<Item = &User> {
+        self.users.iter().filter(move |user| user.container != container)
+    }
+
+    /// A finding of medium severity or more was raised about it within a day.
+    pub fn is_suspected(&self, at: Timestamp) -> bool {
+        let age_ns = |when: Timestamp| at.nanos().saturating_sub(when.nanos());
+        self.suspected.is_some_and(|when| age_ns(when) <= Self::SUSPICION_NS)
     }
 }
 
@@ -115,9 +179,29 @@ impl Destinations {
         Self { uses: BoundedMap::new(max) }
     }
 
-    /// Notes a flow of `container` to a destination.
-    pub fn count(&mut self, at: Timestamp, key: DestinationKey, container: u32) {
-        self.uses.get_or_insert_with(key, || DestinationUse::new(at)).count(at, container);
+    /// Notes a flow to a destination.
+    pub fn count(&mut self, at: Timestamp, key: DestinationKey) {
+        self.uses.get_or_insert_with(key, || DestinationUse::new(at)).count(at);
+    }
+
+    /// Notes payload between `container` and a destination, in a flow that was answered: what was
+    /// sent, and what was received (bytes).
+    pub fn note_payload(
+        &mut self,
+        at: Timestamp,
+        key: DestinationKey,
+        container: u32,
+        moved_bytes: [u64; 2],
+    ) {
+        let known = self.uses.get_or_insert_with(key, || DestinationUse::new(at));
+        known.note_payload(at, container, moved_bytes);
+    }
+
+    /// A finding of medium severity or more is about this destination.
+    pub fn suspect(&mut self, at: Timestamp, key: DestinationKey) {
+        if let Some(known) = self.uses.get_mut(&key) {
+            known.suspected = Some(at);
+        }
     }
 
     /// All with first and latest flow and their flows (count), the longest unused first.
@@ -129,29 +213,20 @@ impl Destinations {
         all
     }
 
-    /// Takes up a destination from before a restart: first and latest flow, flows (count), and who
-    /// used it.
-    pub fn recall(
-        &mut self,
-        key: DestinationKey,
-        [first, last]: [Timestamp; 2],
-        flows: u64,
-        container: Option<u32>,
-    ) {
+    /// Takes up a destination from before a restart: first and latest flow, and flows (count). Who
+    /// used it has to show anew.
+    pub fn recall(&mut self, key: DestinationKey, [first, last]: [Timestamp; 2], flows: u64) {
         let one = self.uses.get_or_insert_with(key, || DestinationUse::new(last));
         one.first_seen = one.first_seen.min(first);
         one.last_seen = one.last_seen.max(last);
         one.flows = one.flows.saturating_add(flows);
-        if let Some(container) = container {
-            one.note(container);
-        }
     }
 
     /// Takes up all that was known before a restart. What is known by now stays the latest used.
     pub fn recall_all(&mut self, past: Vec<(DestinationKey, Timestamp, Timestamp, u64)>) {
         let known: Vec<DestinationKey> = self.uses.iter().map(|(key, _)| *key).collect();
         for (key, first, last, flows) in past {
-            self.recall(key, [first, last], flows, None);
+            self.recall(key, [first, last], flows);
         }
         for key in known.iter().rev() {
             self.uses.get_mut(key);
@@ -192,5 +267,53 @@ impl Baseline {
     /// Nothing known.
     pub fn new(settings: &Settings) -> Self {
         Self { destinations: Destinations::new(settings.destinations_max), containers: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(1_772_366_400_000_000_000 + seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn a_container_is_a_user_by_payload_and_not_by_flows() {
+        let key = DestinationKey::of_name("drop.example");
+        let mut all = Destinations::new(4);
+        for second in 0..100 {
+            all.count(at(second), key);
+        }
+        assert_eq!(all.get(key).map(DestinationUse::containers), Some(0), "SYNs");
+        for (second, container, moved) in [
+            (0, 1, [5, 5]),
+            (1, 2, [1_000, 90_000]),
+            (2, 3, [60_000, 100]),
+            (3, 3, [60_000, 100]),
+            (3_700, 3, [1_000, 100]),
+        ] {
+            all.note_payload(at(second), key, container, moved);
+        }
+        let known = all.get(key).unwrap();
+        let users: Vec<_> =
+            known.others(1).map(|user| (user.exchanges, user.upload_hour_max_bytes)).collect();
+        assert_eq!(known.containers(), 3);
+        assert_eq!(users, [(1, 0), (3, 120_000)], "a download is no upload, an hour is a sum");
+    }
+
+    #[test]
+    fn users_are_bounded_and_a_suspicion_ends() {
+        let key = DestinationKey::of_name("drop.example");
+        let mut all = Destinations::new(4);
+        all.suspect(at(0), key);
+        assert!(all.get(key).is_none(), "nobody uses it");
+        for container in 0..100 {
+            all.note_payload(at(0), key, container, [1, 1]);
+        }
+        all.suspect(at(0), key);
+        let known = all.get(key).unwrap();
+        assert_eq!(known.containers(), 8);
+        assert!(known.is_suspected(at(86_400)) && !known.is_suspected(at(86_401)));
     }
 }

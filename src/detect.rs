@@ -7,6 +7,7 @@ pub mod known_services;
 pub mod reverse_shell;
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -294,6 +295,28 @@ pub trait Describe: Detector + Sized + 'static {
     type Settings: Default + DeserializeOwned + Serialize + Send + Sync + Clone + 'static;
     /// One instance, for one container.
     fn new(settings: &Self::Settings) -> Self;
+    /// Refuses settings with which it would find nothing, or everything.
+    ///
+    /// # Errors
+    /// The key, what it is, and what it must be (see [`within`]).
+    fn check(_settings: &Self::Settings) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Refuses a setting outside its range.
+///
+/// # Errors
+/// The key, what it is, and what it must be.
+pub fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Result<(), String> {
+    let (least, most) = (range.start(), range.end());
+    if range.contains(&value) {
+        Ok(())
+    } else if most.is_infinite() {
+        Err(format!("`{key}` is {value}; it must be {least} or more"))
+    } else {
+        Err(format!("`{key}` is {value}; it must be from {least} to {most}"))
+    }
 }
 
 /// Makes the instance for a new container.
@@ -331,5 +354,38 @@ impl Registration {
 
 fn configure<D: Describe>(table: toml::Table) -> Result<Factory, toml::de::Error> {
     let settings: D::Settings = table.try_into()?;
+    D::check(&settings).map_err(serde::de::Error::custom)?;
     Ok(Box::new(move || Box::new(D::new(&settings))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_switch_a_detector_off_are_refused() {
+        for (id, text, expected) in [
+            ("beacon", "collapse_scales_s = []", Some("`collapse_scales_s`")),
+            ("beacon", "collapse_scales_s = [-1.0]", Some("`collapse_scales_s`")),
+            ("beacon", "jitter_cv_max = 0.0", Some("`jitter_cv_max`")),
+            ("beacon", "score_low_min = 101", Some("`score_low_min`")),
+            ("beacon", "siblings_share = 0.0", Some("`siblings_share`")),
+            ("beacon", "collapse_scales_s = [0.0]", None),
+            ("exfiltration", "doubtful_factor = 0.0", Some("`doubtful_factor`")),
+            ("exfiltration", "producer_consumer_ratio_min = 1.0", Some("from -1 to 0.99")),
+            ("exfiltration", "explained_factor = inf", Some("`explained_factor`")),
+            ("exfiltration", "cold_start_bytes = 1", None),
+            ("reverse_shell", "silences_min = 0", Some("`silences_min` is 0; it must be from 1")),
+        ] {
+            let row = DETECTORS.iter().find(|row| row.id == id).unwrap();
+            let said = (row.configure)(text.parse().unwrap()).err().map(|error| error.to_string());
+            match expected {
+                Some(expected) => assert!(said.is_some_and(|s| s.contains(expected)), "{text}"),
+                None => assert_eq!(said, None, "{text}"),
+            }
+        }
+        for row in DETECTORS {
+            assert!((row.configure)((row.defaults)()).is_ok(), "{}", row.id);
+        }
+    }
 }

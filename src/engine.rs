@@ -580,6 +580,7 @@ impl Work<'_> {
         let payload_bytes = std::mem::take(&mut entry.unreported_bytes);
         entry.volume_at = self.at;
         if payload_bytes != [0; 2] {
+            self.judge.note_payload(self.at, &entry.flow, payload_bytes);
             self.deliver(entry, &Event::Volume { payload_bytes });
         }
     }

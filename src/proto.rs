@@ -26,6 +26,7 @@ pub mod dtls;
 pub mod fluent;
 pub mod ftp;
 pub mod git;
+pub mod graphite;
 pub mod http;
 pub mod http2;
 pub mod imap;
@@ -416,6 +417,7 @@ pub const PROTOCOLS: &[Registration] = &[
     nats::REGISTRATION,
     memcached::REGISTRATION,
     statsd::REGISTRATION,
+    graphite::REGISTRATION,
     syslog::OVER_UDP,
     syslog::OVER_TCP,
     fluent::REGISTRATION,

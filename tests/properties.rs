@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use proptest::prelude::*;
 use vethwatch::capture::{self, Next, Opening, Source};
 use vethwatch::config::Config;
 use vethwatch::decode::{Frame, LinkType};
+use vethwatch::detect::Severity;
 use vethwatch::engine::{Engine, Input};
 use vethwatch::event::LinkId;
 use vethwatch::output::{Events, Look, Options, Sink, eve};
@@ -335,4 +337,64 @@ proptest! {
         engine.finish(&mut Findings);
         prop_assert_eq!(engine.stats().flows_open, 0);
     }
+}
+
+/// The worst severity of each rule's alerts.
+#[derive(Default)]
+struct Worst(BTreeMap<&'static str, Severity>);
+
+impl Output for Worst {
+    fn wants(&self, kind: RecordKind) -> bool {
+        kind == RecordKind::Alert
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        let Record::Alert(alert) = record else { return };
+        let worst = self.0.entry(alert.finding.rule.id).or_default();
+        *worst = alert.severity().max(*worst);
+    }
+}
+
+/// Whoever robs one pod and can send a packet from another, or in its name, gains nothing by it.
+#[test]
+fn a_packet_in_the_name_of_other_pods_excuses_nothing() {
+    let config: Config = toml::from_str("[containers]\npod_networks = ['10.244.0.0/16']").unwrap();
+    let worst = |frames: &[OwnedFrame]| {
+        let (mut engine, mut output) = (Engine::new(&config).unwrap(), Worst::default());
+        frames.iter().for_each(|frame| engine.handle(frame.as_input(), &mut output));
+        engine.finish(&mut output);
+        output.0
+    };
+    let mut checked = 0;
+    for path in own_captures() {
+        let name = path.display().to_string();
+        if !name.contains("malicious/exfil") && !name.contains("malicious/beacon") {
+            continue;
+        }
+        let frames = common::frames(&path).unwrap();
+        // Each opening packet of the pod's own, once more from three others: Ethernet, IPv4, TCP.
+        let opens = |bytes: &[u8]| {
+            bytes.len() >= 54
+                && bytes[12..15] == [8, 0, 0x45]
+                && bytes[23] == 6
+                && bytes[26..28] == [10, 244]
+                && bytes[47] & 0x3f == 2
+        };
+        let mut more = Vec::new();
+        for frame in &frames {
+            for last in [7, 8, 9].into_iter().filter(|_| opens(&frame.bytes)) {
+                let mut forged = frame.clone();
+                forged.bytes[28..30].copy_from_slice(&[77, last]);
+                more.push(forged);
+            }
+            more.push(frame.clone());
+        }
+        checked += usize::from(more.len() > frames.len());
+        let after = worst(&more);
+        for (rule, severity) in worst(&frames) {
+            let now = after.get(rule).copied().unwrap_or_default();
+            assert!(now >= severity, "{name}: {rule} falls from {severity:?} to {now:?}");
+        }
+    }
+    assert!(checked >= 4, "only {checked} captures");
 }

@@ -210,3 +210,15 @@ fn survives_a_round_trip_through_toml() {
     assert!(text.contains("expires = 2027-01-01"), "{text}");
     assert_eq!(toml::from_str::<Entry>(&text).unwrap(), entry);
 }
+
+#[test]
+fn a_rule_of_another_detector_is_refused() {
+    for (conditions, refused) in [
+        ("detector = 'beacon'\nrule = 'shell.bind'", true),
+        ("detector = 'reverse_shell'\nrule = 'shell.bind'", false),
+        ("rule = 'shell.bind'", false),
+    ] {
+        let said = entry(conditions).validate();
+        assert_eq!(matches!(said, Err(EntryError::RuleOfAnother { .. })), refused, "{said:?}");
+    }
+}

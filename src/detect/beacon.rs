@@ -87,6 +87,10 @@ impl Describe for Beacon {
     const ADS: &'static str = include_str!("../../docs/ads/beacon.md");
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), String> {
+        settings.check()
+    }
+
     fn new(settings: &Settings) -> Self {
         let (candidates, series) = (settings.candidates_max, settings.series_max);
         Self {

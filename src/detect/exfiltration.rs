@@ -142,6 +142,7 @@ impl Detector for Exfiltration {
         }
         closed += self.served.close_quiet(at, quiet_s, verdicts);
         if self.split.is_some() && at.seconds_since(self.split_last) >= quiet_s {
+            self.split_again(verdicts);
             self.split = None;
             verdicts.push(Verdict::Close { rule: &SPLIT, subject: 0 });
             closed += 1;
@@ -157,6 +158,10 @@ impl Detector for Exfiltration {
         if let Ok(past) = serde_json::from_str(memory.get()) {
             self.go_on(at, container, past);
         }
+    }
+
+    fn end_capture(&mut self, verdicts: &mut Vec<Verdict>) {
+        self.split_again(verdicts);
     }
 }
 
@@ -280,7 +285,7 @@ impl Exfiltration {
         if let Some(destination) = self.destinations.get_mut(&key) {
             destination.share_of_limit = if found.is_familiar() { 0.0 } else { share };
         }
-        let split = self.split(seen, verdicts);
+        let split = self.split(seen.flow.last, false, verdicts);
         let Some((ruling, finding)) = finding else { return };
         // A destination that came after the split upload was found is one more part of it.
         if split && earlier.is_none() && ruling.severity >= Severity::Medium {
@@ -313,9 +318,18 @@ impl Exfiltration {
         verdicts.push(Verdict::Raise(Box::new(finding)));
     }
 
-    /// Looks at all destinations together. Whether a split upload is open.
-    fn split(&mut self, seen: &Seen<'_>, verdicts: &mut Vec<Verdict>) -> bool {
-        let (at, settings) = (seen.flow.last, &self.settings);
+    /// An open split upload is told once more, with its last numbers: in between only what has
+    /// doubled is.
+    fn split_again(&mut self, verdicts: &mut Vec<Verdict>) {
+        if self.split.is_some() {
+            self.split(self.split_last, true, verdicts);
+        }
+    }
+
+    /// Looks at all destinations together, and tells what is new, or all of it `again`. Whether a
+    /// split upload is open.
+    fn split(&mut self, at: Timestamp, again: bool, verdicts: &mut Vec<Verdict>) -> bool {
+        let settings = &self.settings;
         let is_part = |destination: &Destination| {
             destination.share_of_limit >= PART_SHARE_MIN
                 && at.since(destination.last) <= Duration::from_secs(HOUR_S.into())
@@ -343,10 +357,10 @@ impl Exfiltration {
         let ruling =
             Ruling { rule: &SPLIT, severity, confidence: 60 + (limits.min(10.0) * 3.0) as u8 };
         self.split_last = at;
-        if self.split.is_none_or(|earlier| earlier.is_outgrown(&ruling, bytes as f64)) {
+        if again || self.split.is_none_or(|earlier| earlier.is_outgrown(&ruling, bytes as f64)) {
             self.open += usize::from(self.split.is_none());
             self.split = Some(Raised { rule: &SPLIT, severity, bytes: bytes as f64, open: true });
-            let finding = explain::split(seen, parts, limits, self.settings.split_limits);
+            let finding = explain::split(at, parts, limits, self.settings.split_limits);
             verdicts.push(Verdict::Raise(Box::new(Finding {
                 severity,
                 confidence: ruling.confidence,
@@ -407,6 +421,10 @@ impl Describe for Exfiltration {
     const RULES: &'static [&'static Rule] = &[&VOLUME, &SPLIT, &DRIP, &PULL];
     const ADS: &'static str = include_str!("../../docs/ads/exfiltration.md");
     type Settings = Settings;
+
+    fn check(settings: &Settings) -> Result<(), String> {
+        settings.check()
+    }
 
     fn new(settings: &Settings) -> Self {
         let epoch = Timestamp::default();

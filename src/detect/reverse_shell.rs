@@ -428,6 +428,10 @@ impl Describe for ReverseShell {
     const READS_CONTENT: bool = true;
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), String> {
+        settings.check()
+    }
+
     fn new(settings: &Settings) -> Self {
         Self {
             settings: settings.clone(),

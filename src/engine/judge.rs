@@ -168,13 +168,22 @@ impl Judge {
         self.count_destination(at, flow);
     }
 
-    /// Notes that a container uses the flow's responder, as it is called by now.
+    /// Notes that a container calls the flow's responder, as it is called by now.
     pub(super) fn count_destination(&mut self, at: Timestamp, flow: &Flow) {
         let Some(number) = flow.containers[0] else { return };
         let key = DestinationKey::of_flow(flow);
-        self.baseline.destinations.count(at, key, number);
+        self.baseline.destinations.count(at, key);
         if let Some((container, _)) = self.containers.get_mut(number) {
-            container.destinations.count(at, key, number);
+            container.destinations.count(at, key);
+        }
+    }
+
+    /// Notes what moved between a container and a responder that has answered with payload.
+    pub(super) fn note_payload(&mut self, at: Timestamp, flow: &Flow, payload_bytes: [u64; 2]) {
+        let Some(number) = flow.containers[0] else { return };
+        if flow.payload_bytes(Side::Responder) > 0 {
+            let key = DestinationKey::of_flow(flow);
+            self.baseline.destinations.note_payload(at, key, number, payload_bytes);
         }
     }
 
@@ -203,14 +212,21 @@ impl Judge {
             let Some(number) = flow.containers[side.index()] else { continue };
             let Some((container, watched)) = self.containers.get_mut(number) else { continue };
             container.last_seen = at;
-            let seen = Seen { at, side, flow, container, node: &self.baseline };
             for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
                 if content && !row.reads_content {
                     continue;
                 }
+                let seen = Seen { at, side, flow, container, node: &self.baseline };
                 detector.observe(&seen, event, &mut self.verdicts);
                 if !self.verdicts.is_empty() {
-                    judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
+                    judge(
+                        (&mut self.alerts, &mut self.baseline),
+                        &mut self.verdicts,
+                        at,
+                        row.id,
+                        container,
+                        output,
+                    );
                 }
             }
         }
@@ -225,7 +241,14 @@ impl Judge {
             for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
                 detector.end_minute(at, container, &self.baseline, &mut self.verdicts);
                 if !self.verdicts.is_empty() {
-                    judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
+                    judge(
+                        (&mut self.alerts, &mut self.baseline),
+                        &mut self.verdicts,
+                        at,
+                        row.id,
+                        container,
+                        output,
+                    );
                 }
             }
         }
@@ -252,7 +275,14 @@ impl Judge {
                     finding.link = link;
                 }
             }
-            judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
+            judge(
+                (&mut self.alerts, &mut self.baseline),
+                &mut self.verdicts,
+                at,
+                row.id,
+                container,
+                output,
+            );
         }
     }
 
@@ -261,7 +291,14 @@ impl Judge {
         for (container, watched) in self.containers.iter_mut() {
             for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
                 detector.end_capture(&mut self.verdicts);
-                judge(&mut self.alerts, &mut self.verdicts, at, row.id, container, output);
+                judge(
+                    (&mut self.alerts, &mut self.baseline),
+                    &mut self.verdicts,
+                    at,
+                    row.id,
+                    container,
+                    output,
+                );
             }
         }
     }
@@ -285,7 +322,7 @@ fn make(factories: &[Factory]) -> Watched {
 
 /// Turns what a detector said into alerts.
 fn judge(
-    alerts: &mut Alerts,
+    (alerts, baseline): (&mut Alerts, &mut Baseline),
     verdicts: &mut Vec<Verdict>,
     at: Timestamp,
     detector: &'static str,
@@ -295,10 +332,18 @@ fn judge(
     for verdict in verdicts.drain(..) {
         match verdict {
             Verdict::Raise(finding) => {
+                let about = (finding.rule, finding.subject);
+                let key = match &finding.peer_name {
+                    Some(name) => DestinationKey::of_name(name),
+                    None => DestinationKey::of_ip(finding.peer.ip),
+                };
                 if let Some(alert) = alerts.raise(at, detector, container, *finding)
                     && output.wants(RecordKind::Alert)
                 {
                     output.record(&Record::Alert(alert));
+                }
+                if alerts.is_told(container, about) {
+                    baseline.destinations.suspect(at, key);
                 }
             }
             Verdict::Close { rule, subject } => {

@@ -61,7 +61,7 @@ impl Judge {
         if inherited {
             // Within a run the node knows them already.
             for (key, first, last, _) in &memory.destinations {
-                baseline.destinations.recall(*key, [*first, *last], 0, Some(number));
+                baseline.destinations.recall(*key, [*first, *last], 0);
             }
         }
         container.destinations.recall_all(memory.destinations);

@@ -70,7 +70,7 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 /// The receiver has nothing to say: what it says is something else.
-struct OneWay;
+pub(super) struct OneWay;
 
 impl Parser for OneWay {
     fn data(&mut self, from: Side, _bytes: &[u8], _sink: &mut Sink<'_>) -> Appetite {

@@ -334,6 +334,7 @@ fn stores_and_queues() {
         ("Telnet", "telnet", &[(S, b"\xff\xfd\x18\xff\xfd\x20"), (C, b"\xff\xfb\x18")]),
         ("NFS", "nfs", &[(C, &hex("80000028 0000abcd 00000000 00000002 000186a3 00000004"))]),
         ("syslog", "syslog", &[(C, b"<34>1 2026-03-01T12:00:00Z host app - - - hello\n")]),
+        ("Graphite", "graphite", &[(C, b"app.cpu 31512 1795529489\napp.mem 2.5 1795529489\n")]),
         ("SIP", "sip", &[(C, b"REGISTER sip:a.example SIP/2.0\r\nVia: x\r\n\r\n")]),
         ("RTSP", "rtsp", &[(C, b"OPTIONS rtsp://a.example/x RTSP/1.0\r\nCSeq: 1\r\n\r\n")]),
         ("X11", "x11", &[(C, b"l\0\x0b\0\0\0\0\0\0\0\0\0"), (S, b"\x01\0\x0b\0\0\0")]),

@@ -51,6 +51,8 @@ impl Case {
     ) -> Option<(Finding, f64)> {
         let rhythm = self.rhythm(settings, series)?;
         let flow = seen.flow;
+        let alike = self.kind != Kind::PeerBursts && series.answers_alike_bytes().is_some();
+        let traits = &Traits { alike, ..*traits };
         let mut standing = Standing::of_flow(seen, traits, series.first, settings);
         self.limit(flow, &mut standing);
         let sizes = (self.kind != Kind::Unanswered).then(|| Sizes::of(series)).flatten();
@@ -61,7 +63,7 @@ impl Case {
         let small = [small + handshake[0], small + handshake[1]];
         if let Some(sizes) = &sizes
             && standing::name_of(flow).is_some()
-            && sizes.ships(small[0])
+            && (sizes.ships(small[0]) || sizes.ships_records(small[0]))
         {
             standing.cap(
                 Severity::Low,

@@ -32,6 +32,10 @@ pub(super) struct Sizes {
     pub response_bytes_median: f64,
     /// Share of requests of the median size, as good as (0 to 1).
     pub same_size_share: f64,
+    /// A quarter of the requests is at most, and a quarter is at least, this large (payload bytes).
+    pub request_bytes_quartiles: [f64; 2],
+    /// The largest answer, where all so far were alike (payload bytes).
+    pub answers_alike_bytes: Option<f64>,
 }
 
 impl Sizes {
@@ -50,6 +54,9 @@ impl Sizes {
             request_bytes_median: middle,
             response_bytes_median: median(responses),
             same_size_share: same as f64 / requests.len() as f64,
+            request_bytes_quartiles: [requests.len() / 4, requests.len() - 1 - requests.len() / 4]
+                .map(|place| requests.get(place).copied().unwrap_or_default()),
+            answers_alike_bytes: series.answers_alike_bytes().map(f64::from),
         })
     }
 }
@@ -60,6 +67,18 @@ impl Sizes {
     pub(super) fn ships(&self, small_bytes: f64) -> bool {
         self.request_bytes_median > small_bytes
             && self.request_bytes_median > 4.0 * self.response_bytes_median
+    }
+}
+
+impl Sizes {
+    /// Requests as records have them: of very different sizes, a quarter of them larger than a
+    /// check-in (`small_bytes`), each answered by nothing or by the same receipt, which is smaller.
+    /// No orders can come in such answers.
+    pub(super) fn ships_records(&self, small_bytes: f64) -> bool {
+        let [lower, upper] = self.request_bytes_quartiles;
+        upper > small_bytes
+            && upper >= 2.0 * lower
+            && self.answers_alike_bytes.is_some_and(|answer| answer <= lower)
     }
 }
 

@@ -12,6 +12,12 @@ use super::rhythm::BEATS_MAX;
 /// Sizes of the latest beats that are kept (count).
 pub(super) const SIZES_MAX: usize = 32;
 
+/// Answers that differ by this much, or by one part in so many, are alike: a counter, a time stamp.
+const ANSWER_BYTES: u32 = 16;
+const ANSWER_PARTS: u32 = 20;
+/// Fewer answers tell nothing (count).
+const ANSWERS_MIN: u32 = 4;
+
 /// The latest values of an endless row. Grows as values come, up to `max`, then overwrites.
 #[derive(Debug, Default)]
 pub(super) struct Latest {
@@ -41,6 +47,14 @@ impl Latest {
         }
     }
 
+    /// The value that came last.
+    fn last(&self) -> Option<u32> {
+        match self.next {
+            0 => self.values.last().copied(),
+            next => self.values.get(next - 1).copied(),
+        }
+    }
+
     /// The values, in no order that means anything.
     pub(super) fn values(&self) -> &[u32] {
         &self.values
@@ -66,6 +80,10 @@ pub(super) struct Series {
     pub requests: Latest,
     /// What it got back per beat (payload bytes; for DNS a hash of the name's changing part).
     pub responses: Latest,
+    /// The smallest and the largest answer but for the latest beat's, which may go on (bytes).
+    answers_bytes: Option<[u32; 2]>,
+    /// Answers in there (count).
+    answers: u32,
 }
 
 impl Series {
@@ -79,6 +97,8 @@ impl Series {
             moments: Latest::default(),
             requests: Latest::default(),
             responses: Latest::default(),
+            answers_bytes: None,
+            answers: 0,
         }
     }
 
@@ -96,6 +116,11 @@ impl Series {
 
     /// Notes what a beat sent, and what it got back so far (payload bytes).
     pub(super) fn note_sizes(&mut self, request_bytes: u64, response_bytes: u64) {
+        if let Some(bytes) = self.responses.last() {
+            let [least, most] = self.answers_bytes.unwrap_or([bytes; 2]);
+            self.answers_bytes = Some([least.min(bytes), most.max(bytes)]);
+            self.answers = self.answers.saturating_add(1);
+        }
         self.requests.push(saturated(request_bytes), SIZES_MAX);
         self.responses.push(saturated(response_bytes), SIZES_MAX);
     }
@@ -103,6 +128,14 @@ impl Series {
     /// Notes more of what the latest beat got back (payload bytes).
     pub(super) fn note_answer(&mut self, bytes: u64) {
         self.responses.add_to_last(saturated(bytes));
+    }
+
+    /// The largest answer, where all since the series began were of one size, as good as, or there
+    /// were none (bytes): such answers carry no orders. `None` where they differ, or are too few.
+    pub(super) fn answers_alike_bytes(&self) -> Option<u32> {
+        let [least, most] = self.answers_bytes?;
+        let alike = most - least <= ANSWER_BYTES.max(most / ANSWER_PARTS);
+        (alike && self.answers >= ANSWERS_MIN).then_some(most)
     }
 
     /// Whether there are enough new beats to look again: two more, or a fifth more, at most 32.

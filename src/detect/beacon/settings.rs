@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rhythm::BEATS_MAX;
+use super::standing::POINTS_MAX;
 use crate::detect::known_services::Additions;
+use crate::detect::within;
 
 /// `[detect.beacon]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -34,6 +37,8 @@ pub struct Settings {
     pub destination_high_min: u32,
     /// Containers on the node from which on siblings are compared (count).
     pub siblings_min: u32,
+    /// Answered calls of a sibling, a second apart, from which on it uses a destination (count).
+    pub sibling_exchanges_min: u32,
     /// Share of the node's containers that makes a destination a workload's heartbeat (ratio; RITA
     /// lowers its score from 0.5 on).
     pub siblings_share: f64,
@@ -65,6 +70,46 @@ pub struct Settings {
     pub known_services: Additions,
 }
 
+impl Settings {
+    /// See [`crate::detect::Describe::check`].
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.collapse_scales_s.is_empty() {
+            return Err("`collapse_scales_s` is empty; it must have one scale at least".to_owned());
+        }
+        for scale in &self.collapse_scales_s {
+            within("collapse_scales_s", *scale, 0.0..=3_600.0)?;
+        }
+        within("jitter_cv_max", self.jitter_cv_max, 0.01..=1.0)?;
+        within("period_min_s", self.period_min_s, 0.0..=3_600.0)?;
+        for (key, score) in [
+            ("score_low_min", self.score_low_min),
+            ("score_medium_min", self.score_medium_min),
+            ("score_high_min", self.score_high_min),
+        ] {
+            within(key, f64::from(score), 0.0..=100.0)?;
+        }
+        for (key, points) in [
+            ("destination_medium_min", self.destination_medium_min),
+            ("destination_high_min", self.destination_high_min),
+        ] {
+            within(key, f64::from(points), 0.0..=f64::from(POINTS_MAX))?;
+        }
+        // No more beats are kept.
+        for (key, beats) in
+            [("beats_medium_min", self.beats_medium_min), ("beats_high_min", self.beats_high_min)]
+        {
+            within(key, beats as f64, 0.0..=BEATS_MAX as f64)?;
+        }
+        within("siblings_share", self.siblings_share, 0.01..=1.0)?;
+        within(
+            "sibling_exchanges_min",
+            f64::from(self.sibling_exchanges_min),
+            1.0..=f64::INFINITY,
+        )?;
+        within("dns_distinct_min", self.dns_distinct_min, 0.0..=1.0)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -79,6 +124,7 @@ impl Default for Settings {
             destination_medium_min: 8,
             destination_high_min: 20,
             siblings_min: 3,
+            sibling_exchanges_min: 3,
             siblings_share: 0.5,
             new_after_s: 300.0,
             small_bytes: 2_048,

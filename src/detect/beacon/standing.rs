@@ -20,6 +20,9 @@ use super::Settings;
 /// Most that the destination adds to a score (points of 100).
 pub(super) const POINTS_MAX: u32 = 40;
 
+/// As many containers are told apart for a destination (count): it means as many or more.
+const USERS_MAX: u32 = 8;
+
 /// What the flows to a destination showed so far, together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Traits {
@@ -39,6 +42,8 @@ pub(super) struct Traits {
     pub out_of_date: bool,
     /// The peer sent payload.
     pub answered: bool,
+    /// All that the peer answered so far was of one size.
+    pub alike: bool,
 }
 
 impl Traits {
@@ -126,6 +131,7 @@ fn on_usual_port(app: &Protocol, port: u16) -> Option<bool> {
         "fluent" => &[24224],
         "ftp" => &[20, 21],
         "git" => &[9418],
+        "graphite" => &[2003],
         "imap" => &[143, 993],
         "kafka" => &[9092, 9093],
         "ldap" => &[389, 3268],
@@ -175,7 +181,7 @@ pub(super) struct Standing {
     pub ceiling: Severity,
     /// Innocent explanations and what speaks for each.
     pub against: Vec<String>,
-    /// Containers of the node that use it (count); 8 means 8 or more.
+    /// Containers of the node that use it, answered and repeatedly (count); 8 means 8 or more.
     pub containers: u32,
     /// Containers of the node (count).
     pub node_containers: u32,
@@ -210,7 +216,12 @@ impl Standing {
         settings: &Settings,
     ) -> Self {
         let used = seen.node.destinations.get(key);
-        let containers = used.map_or(1, |used| u32::from(used.containers())).max(1);
+        // Who was answered a few times: a packet in a sibling's name makes no habit of its.
+        let others = used.map_or(0, |used| {
+            let others = used.others(seen.container.number);
+            others.filter(|user| user.exchanges >= settings.sibling_exchanges_min).count()
+        });
+        let containers = (others as u32 + 1).min(USERS_MAX);
         let node_containers = seen.node.containers.max(containers);
         let first_used =
             seen.container.destinations.get(key).map_or(first_beat, |used| used.first_seen);
@@ -334,6 +345,11 @@ impl Standing {
             self.cap(Severity::Low, "the destination is inside and speaks a known protocol");
         } else if !traits.answered {
             self.cap(Severity::Low, "the destination is inside and never answers: metrics or logs");
+        } else if traits.alike {
+            self.cap(
+                Severity::Low,
+                "the destination is inside and its answers are all alike: a heartbeat, no orders",
+            );
         } else if same_network(seen.container, seen.flow.responder.ip) {
             self.cap(
                 Severity::Low,

@@ -1,11 +1,12 @@
 //! Verdicts in words and numbers that a person can check.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
-use crate::detect::{Finding, Seen};
-use crate::event::Endpoint;
+use crate::detect::Finding;
+use crate::event::{Endpoint, IpProtocol};
 use crate::time::Timestamp;
 
 use super::destination::{Destination, HOUR_S};
@@ -36,7 +37,11 @@ struct Evidence {
     #[serde(skip_serializing_if = "Option::is_none")]
     destination_name: Option<String>,
     destination_first_seen_s_ago: u64,
-    destination_containers: u8,
+    /// Containers that the destination answered, this one included (8 means 8 or more).
+    destination_containers: usize,
+    node_containers: u32,
+    #[serde(skip)]
+    siblings: Option<(usize, u64)>,
     protocol: &'static str,
     uploads: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,8 +106,9 @@ impl fmt::Display for Evidence {
             ),
             "siblings" => write!(
                 f,
-                "; {} containers use this destination, this one has no past yet",
-                self.destination_containers
+                "; {} other containers sent it {} and more in an hour, this one has no past yet",
+                self.siblings.unwrap_or_default().0,
+                Bytes(self.siblings.unwrap_or_default().1),
             ),
             _ => write!(f, "; the container has no past yet to compare with"),
         }?;
@@ -143,7 +149,12 @@ pub(super) fn finding(situation: &Situation<'_>, found: &Assessment, ruling: Rul
         destination: label(destination),
         destination_name: destination.name.as_deref().map(str::to_owned),
         destination_first_seen_s_ago: seen.flow.last.since(destination.first_seen).as_secs(),
-        destination_containers: situation.siblings(),
+        destination_containers: situation.others() + 1,
+        node_containers: seen.node.containers,
+        siblings: found.explanations.iter().find_map(|explanation| match *explanation {
+            Explanation::Siblings(others, least_bytes) => Some((others, least_bytes)),
+            _ => None,
+        }),
         protocol: seen.flow.app_name().unwrap_or("unknown"),
         uploads: destination.uploads.number(),
         upload_median_bytes: destination.uploads.median_and_spread().map(|(size, _)| size as u64),
@@ -165,7 +176,7 @@ pub(super) fn finding(situation: &Situation<'_>, found: &Assessment, ruling: Rul
         severity: ruling.severity,
         confidence: ruling.confidence,
         title,
-        against: against(seen, found),
+        against: against(situation, found),
         first_seen: began,
         magnitude: found.pushed.sent_bytes,
         ..Finding::on_flow(ruling.rule, seen).explained(&evidence)
@@ -182,6 +193,8 @@ pub(super) struct Part {
     #[serde(skip)]
     pub(super) peer: Endpoint,
     #[serde(skip)]
+    pub(super) protocol: IpProtocol,
+    #[serde(skip)]
     pub(super) began: Timestamp,
 }
 
@@ -192,6 +205,7 @@ pub(super) fn part(destination: &Destination, sent_bytes: f64) -> Part {
         sent_bytes: sent_bytes as u64,
         share_of_limit: rounded(destination.share_of_limit),
         peer: destination.peer,
+        protocol: destination.protocol,
         began: destination.began,
     }
 }
@@ -225,20 +239,16 @@ impl fmt::Display for Split {
 const PARTS_MAX: usize = 16;
 
 /// The finding about several destinations; `parts` has the largest first.
-pub(super) fn split(
-    seen: &Seen<'_>,
-    mut parts: Vec<Part>,
-    limits: f64,
-    limits_max: f64,
-) -> Finding {
+pub(super) fn split(at: Timestamp, mut parts: Vec<Part>, limits: f64, limits_max: f64) -> Finding {
     let sent_bytes = parts.iter().map(|part| part.sent_bytes).sum();
-    let began = parts.iter().map(|part| part.began).min().unwrap_or(seen.at);
-    let largest = parts.first().map_or(seen.peer(), |part| part.peer);
+    let began = parts.iter().map(|part| part.began).min().unwrap_or(at);
+    let nowhere = (Endpoint { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 }, IpProtocol::TCP);
+    let (largest, protocol) = parts.first().map_or(nowhere, |part| (part.peer, part.protocol));
     let destinations = parts.len();
     parts.truncate(PARTS_MAX);
     let evidence = Split {
         sent_bytes,
-        window_s: seen.flow.last.since(began).as_secs().clamp(1, u64::from(HOUR_S)),
+        window_s: at.since(began).as_secs().clamp(1, u64::from(HOUR_S)),
         destinations,
         limits: rounded(limits),
         limits_max,
@@ -257,19 +267,21 @@ pub(super) fn split(
             "peer-to-peer software and senders of mail or webhooks do this by design; allow them by container"
                 .to_owned(),
         ],
-        ..Finding::on_peer(&SPLIT, largest, seen.flow.protocol).explained(&evidence)
+        ..Finding::on_peer(&SPLIT, largest, protocol).explained(&evidence)
     }
 }
 
 /// Innocent explanations: those that hold, then those that were looked for in vain.
-fn against(seen: &Seen<'_>, found: &Assessment) -> Vec<String> {
+fn against(situation: &Situation<'_>, found: &Assessment) -> Vec<String> {
+    let seen = situation.seen;
     let mut against: Vec<String> = found
         .explanations
         .iter()
         .map(|explanation| match *explanation {
-            Explanation::Siblings(containers) => {
-                format!("{containers} containers use this destination")
-            }
+            Explanation::Siblings(others, least_bytes) => format!(
+                "{others} other containers sent this destination {} and more in an hour",
+                Bytes(least_bytes)
+            ),
             Explanation::Service(Kind::Store) => {
                 "a public store: backups go there, and so does stolen data; the name does not say whose \
                  account it is"
@@ -298,10 +310,21 @@ fn against(seen: &Seen<'_>, found: &Assessment) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if !has(|e| matches!(e, Explanation::Siblings(_))) {
-        against.push(
-            "a job of the whole workload: no other container uses this destination".to_owned(),
-        );
+    if !has(|e| matches!(e, Explanation::Siblings(..))) {
+        against.push(format!(
+            "a job of the whole workload: {}",
+            match (seen.node.containers, situation.others()) {
+                (0 | 1, _) => "no other container was seen that could tell".to_owned(),
+                (all, 0) => format!("of {all} containers no other uses this destination"),
+                (all, others) => format!(
+                    "of {all} containers {others} other{} use{} this destination, and that \
+                     explains nothing unless several are seen to send it as much, and nothing \
+                     else is odd about it",
+                    if others == 1 { "" } else { "s" },
+                    if others == 1 { "s" } else { "" },
+                ),
+            }
+        ));
     }
     against.push(
         "downloads, answers and calls: time in which much came back is not counted".to_owned(),

@@ -72,8 +72,9 @@ impl Doubt {
 /// What would explain an upload innocently.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Explanation {
-    /// This many containers use the destination.
-    Siblings(u8),
+    /// This many other containers uploaded as much to it, the least of them this much in an hour
+    /// (bytes).
+    Siblings(usize, u64),
     /// It takes uploads by design.
     Service(Kind),
     /// Callers gave the container this much in the same time (bytes).
@@ -139,6 +140,8 @@ impl Situation<'_> {
             strict *= settings.novel_factor;
         }
         let explanations = self.explanations(&doubts, pushed);
+        let alike = explanations.iter().any(|e| matches!(e, Explanation::Siblings(..)));
+        let rung = if alike && rung == Rung::ColdStart { Rung::Siblings } else { rung };
         let limit = explanations.iter().fold(strict, |limit: f64, explanation| {
             limit.max(match explanation {
                 // What the hour holds of earlier sittings was judged then.
@@ -190,8 +193,7 @@ impl Situation<'_> {
         if let Some((older, _)) = self.long_past() {
             return (Rung::DestinationHistory, Usual::of(older));
         }
-        let rung = if self.siblings() > 1 { Rung::Siblings } else { Rung::ColdStart };
-        (rung, Usual::default())
+        (Rung::ColdStart, Usual::default())
     }
 
     fn history_min(&self) -> Duration {
@@ -216,9 +218,27 @@ impl Situation<'_> {
         long.then(|| bins.split_at(bins.len() - bins.len() / 3))
     }
 
-    /// Containers that use the destination (count).
-    pub(super) fn siblings(&self) -> u8 {
-        self.seen.node.destinations.get(self.key).map_or(0, |usage| usage.containers())
+    /// Other containers that the destination answered (count); 7 or 8 may mean more.
+    pub(super) fn others(&self) -> usize {
+        let own = self.seen.container.number;
+        let usage = self.seen.node.destinations.get(self.key);
+        usage.map_or(0, |usage| usage.others(own).count())
+    }
+
+    /// Several others upload alike: they began a while ago, each sent about as much in some hour,
+    /// and nothing is suspected of the destination. Their number, and the least of what they sent.
+    fn siblings_alike(&self, pushed: Pushed) -> Option<(usize, u64)> {
+        let at = self.seen.flow.last;
+        let usage = self.seen.node.destinations.get(self.key)?;
+        let least = pushed.sent_bytes / self.settings.familiar_factor.max(1.0);
+        let alike = usage
+            .others(self.seen.container.number)
+            .filter(|user| at.since(user.first) >= self.history_min())
+            .map(|user| user.upload_hour_max_bytes)
+            .filter(|bytes| *bytes as f64 >= least);
+        let (number, bytes) =
+            alike.fold((0, u64::MAX), |(number, all), bytes| (number + 1, all.min(bytes)));
+        (number >= self.settings.siblings_min && !usage.is_suspected(at)).then_some((number, bytes))
     }
 
     fn doubts(&self, novel: bool) -> Vec<Doubt> {
@@ -239,10 +259,9 @@ impl Situation<'_> {
     fn explanations(&self, doubts: &[Doubt], pushed: Pushed) -> Vec<Explanation> {
         let destination = self.destination;
         let plain = doubts.iter().all(|doubt| *doubt == Doubt::Novel);
-        let siblings = self.siblings();
         let mut found = Vec::new();
-        if siblings > 1 {
-            found.push(Explanation::Siblings(siblings));
+        if let Some((others, least_bytes)) = self.siblings_alike(pushed).filter(|_| plain) {
+            found.push(Explanation::Siblings(others, least_bytes));
         }
         if let Some(kind) = destination.service.filter(|_| plain && self.name_is_backed()) {
             found.push(Explanation::Service(kind));
@@ -425,5 +444,5 @@ fn is_telemetry(app: Option<&str>) -> bool {
 /// Ports that services use for what they are (IANA), and the customary second ones of the web.
 const PORTS: &[u16] = &[
     20, 21, 22, 25, 53, 80, 110, 123, 143, 443, 465, 514, 587, 636, 853, 873, 989, 990, 993, 995,
-    1883, 3478, 4317, 4318, 5671, 5672, 6514, 8080, 8125, 8443, 8883, 9092, 9093, 9418,
+    1883, 2003, 3478, 4317, 4318, 5671, 5672, 6514, 8080, 8125, 8443, 8883, 9092, 9093, 9418,
 ];

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::detect::known_services::Additions;
+use crate::detect::within;
 
 /// `[detect.exfiltration]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -17,12 +18,16 @@ pub struct Settings {
     /// The limit's share where the container has a past, the destination is new to it, and the upload
     /// is out of line with it (factor, 0 to 1).
     pub novel_factor: f64,
-    /// How often the limit is allowed where there is an innocent explanation: siblings use the
-    /// destination, it takes uploads by design, the data came in from callers, or the uploads look
+    /// How often the limit is allowed where there is an innocent explanation: siblings upload to the
+    /// destination alike, it takes uploads by design, the data came in from callers, or the uploads look
     /// like an application's own (factor, 1 or more).
     pub explained_factor: f64,
-    /// How often the largest earlier upload to the same destination is allowed, after two (factor).
+    /// How often the largest earlier upload to the same destination is allowed, after two; and how
+    /// many times as much as a sibling an upload may be, and still be alike (factor).
     pub familiar_factor: f64,
+    /// Other containers that upload alike to the same destination, from which on that explains an
+    /// upload (count).
+    pub siblings_min: usize,
     /// Limit per destination and hour that no explanation but the container's own past lifts (bytes;
     /// Slips' default for an hour is the same).
     pub hour_bytes_max: u64,
@@ -61,6 +66,19 @@ pub struct Settings {
     pub known_services: Additions,
 }
 
+impl Settings {
+    /// See [`crate::detect::Describe::check`].
+    pub(super) fn check(&self) -> Result<(), String> {
+        within("doubtful_factor", self.doubtful_factor, 0.01..=1.0)?;
+        within("novel_factor", self.novel_factor, 0.01..=1.0)?;
+        within("explained_factor", self.explained_factor, 1.0..=1_000.0)?;
+        within("familiar_factor", self.familiar_factor, 1.0..=1_000.0)?;
+        within("siblings_min", self.siblings_min as f64, 1.0..=7.0)?;
+        within("producer_consumer_ratio_min", self.producer_consumer_ratio_min, -1.0..=0.99)?;
+        within("split_limits", self.split_limits, 0.01..=self.destinations_max as f64)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -69,6 +87,7 @@ impl Default for Settings {
             novel_factor: 0.5,
             explained_factor: 10.0,
             familiar_factor: 3.0,
+            siblings_min: 3,
             hour_bytes_max: 500_000_000,
             day_bytes_max: 1_000_000_000,
             producer_consumer_ratio_min: 0.6,

@@ -145,8 +145,8 @@ impl Lab {
         };
         if outbound {
             let key = DestinationKey::of_flow(&flow);
-            self.container.destinations.count(self.now, key, 0);
-            self.node.destinations.count(self.now, key, 0);
+            self.container.destinations.count(self.now, key);
+            self.node.destinations.count(self.now, key);
         }
         flow
     }
@@ -427,14 +427,34 @@ fn stays_quiet_about_what_is_usual() {
 }
 
 #[test]
-fn siblings_that_use_a_destination_explain_an_upload() {
-    for (siblings, expected) in [(1, Severity::High), (3, Severity::Low)] {
+fn siblings_explain_an_upload_where_they_upload_alike() {
+    let name = DestinationKey::of_name("drop.example");
+    let bare = DestinationKey::of_ip("198.51.100.8".parse().unwrap());
+    type Sibling = (u64, [u64; 2]);
+    let alike: Sibling = (600, [40 * MB, 90_000]);
+    for (story, to, key, siblings, suspected, expected) in [
+        ("nobody else", NAMED, name, &[][..], false, Severity::Medium),
+        ("three that upload as much", NAMED, name, &[alike; 3], false, Severity::Low),
+        ("two do not make a habit", NAMED, name, &[alike; 2], false, Severity::Medium),
+        ("a few bytes each", NAMED, name, &[(600, [5, 5]); 7], false, Severity::Medium),
+        ("downloads only", NAMED, name, &[(600, [MB, 60 * MB]); 7], false, Severity::Medium),
+        ("a tenth each", NAMED, name, &[(600, [6 * MB, 9_000]); 7], false, Severity::Medium),
+        ("all at once", NAMED, name, &[(10, alike.1); 7], false, Severity::Medium),
+        ("all are robbed, one was found", NAMED, name, &[alike; 7], true, Severity::Medium),
+        ("no name", BARE, bare, &[alike; 7], false, Severity::Medium),
+    ] {
         let mut lab = Lab::new();
-        for number in 1..siblings {
-            lab.node.destinations.count(lab.now, DestinationKey::of_name("drop.example"), number);
+        lab.node.containers = 8;
+        lab.wait(3_600.0);
+        for (number, (since_s, moved)) in (1..).zip(siblings) {
+            let at = Timestamp::from_nanos(lab.now.nanos() - since_s * 1_000_000_000);
+            lab.node.destinations.note_payload(at, key, number, *moved);
         }
-        lab.upload(NAMED, if siblings == 1 { 220 * MB } else { 60 * MB });
-        assert_eq!(lab.worst(), Some((expected, "exfil.volume")), "{siblings} siblings");
+        if suspected {
+            lab.node.destinations.suspect(lab.now, key);
+        }
+        lab.upload(to, 60 * MB);
+        assert_eq!(lab.worst(), Some((expected, "exfil.volume")), "{story}");
     }
 }
 
@@ -459,7 +479,10 @@ fn parts_to_many_destinations_are_summed() {
     let rules: Vec<_> = lab.findings().map(|f| (f.rule.id, f.peer.ip.to_string())).collect();
     let volumes = rules.iter().filter(|(rule, _)| *rule == "exfil.volume");
     assert!(volumes.clone().all(|(_, ip)| ip == ips[0] || ip == ips[1]), "{rules:?}");
+    lab.detector.end_capture(&mut lab.verdicts);
     let split = lab.findings().filter(|finding| finding.rule.id == "exfil.split").last().unwrap();
+    assert_eq!(split.evidence["destinations"], 5, "the last report has the last numbers");
+    assert!(split.evidence["sent_bytes"].as_u64() >= Some(124 * MB), "{:?}", split.evidence);
     assert!(split.evidence["destinations"].as_u64() >= Some(3), "{:?}", split.evidence);
 }
 

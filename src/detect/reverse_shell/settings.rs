@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::detect::known_services::Additions;
+use crate::detect::within;
 
 /// `[detect.reverse_shell]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -105,6 +106,28 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// See [`crate::detect::Describe::check`].
+    pub(super) fn check(&self) -> Result<(), String> {
+        let most = f64::from(u32::MAX);
+        for (key, count) in [
+            ("text_points_min", self.text_points_min),
+            ("silences_min", self.silences_min),
+            ("silences_typed_min", self.silences_typed_min),
+            ("echoes_min", self.echoes_min),
+            ("quick_questions_min", self.quick_questions_min),
+        ] {
+            within(key, f64::from(count), 1.0..=most)?;
+        }
+        for (key, share) in [
+            ("driven_min", self.driven_min),
+            ("driven_long_min", self.driven_long_min),
+            ("answered_min", self.answered_min),
+        ] {
+            within(key, share, 0.0..=1.0)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn silence_ns(&self) -> u64 {
         nanos(self.silence_s)
     }
