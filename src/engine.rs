@@ -13,8 +13,7 @@ use crate::config::Config;
 use crate::container::{Container, LinkOwner, Named};
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
 use crate::detect::blind_spot::Blindness;
-use crate::event::{DnsMessage, Event, LinkId, Side};
-use crate::flow::TcpEnding;
+use crate::event::{DnsMessage, Event, FlowEnd, LinkId, Side};
 use crate::flow::table::{Ended, FlowTable};
 use crate::proto::{Scratch, Session};
 use crate::record::{Output, Record, RecordKind, Stats, Summary};
@@ -375,10 +374,10 @@ impl Line {
             }
             let after = entry.waiting_bytes();
             self.flows.settle_waiting(before, after);
-        } else if tracked.closed && entry.flow.ending == TcpEnding::Fin {
-            // No byte can follow: the parser's memory goes now, while it is in the cache, and not
-            // when the flow is forgotten. (A reset may be forged; behind it parsers go on.)
-            work.read(entry, Side::Originator, |session, sink| session.close(sink));
+        } else if tracked.complete {
+            // Now, while it is in the cache. (A reset may be forged; behind it the flow goes on.)
+            work.close(entry, FlowEnd::Closed);
+            self.flows.remove(tracked.flow, at);
         }
     }
 
@@ -390,10 +389,9 @@ impl Line {
         self.ended = ended;
     }
 
-    /// A flow has left the table: what was pending in it, its end, its record.
+    /// A flow has left the table.
     fn close(&mut self, ended: Ended<Session>, output: &mut dyn Output) {
         let Ended { at, end, mut entry } = ended;
-        let entry = &mut entry;
         let mut work = Work {
             at,
             settings: &self.flow_settings,
@@ -402,30 +400,7 @@ impl Line {
             stats: &mut self.stats,
             output,
         };
-        for side in [Side::Originator, Side::Responder] {
-            work.waited(entry, side, true);
-        }
-        work.read(entry, Side::Originator, |session, sink| session.close(sink));
-        if let Some(turn) = entry.turns.close() {
-            let totals = entry.flow.sides.map(|side| side.payload_bytes);
-            work.deliver(entry, &Event::Turn { turn, totals });
-        }
-        work.volume(entry);
-        work.deliver(entry, &Event::FlowClosed(end));
-        let flow = &entry.flow;
-        self.stats.one_sided_connections += u64::from(flow.is_one_sided());
-        self.stats.gap_bytes += flow.sides[0].gap_bytes + flow.sides[1].gap_bytes;
-        for side in [Side::Originator, Side::Responder] {
-            let Some(number) = flow.containers[side.index()] else { continue };
-            if let Some((container, _)) = self.judge.containers.get_mut(number) {
-                container.ip_bytes[0] += flow.sides[side.index()].ip_bytes;
-                container.ip_bytes[1] += flow.sides[side.other().index()].ip_bytes;
-            }
-        }
-        if output.wants(RecordKind::Flow) {
-            let containers = self.judge.containers_of(flow);
-            output.record(&Record::Flow { at, flow, end: Some(end), containers });
-        }
+        work.close(&mut entry, end);
     }
 
     fn finish(&mut self, decoder: &Decoder, output: &mut dyn Output) {
@@ -457,6 +432,7 @@ impl Line {
         stats.flows = self.flows.opened();
         stats.flows_open = self.flows.len() as u64;
         stats.flows_evicted = self.flows.evicted();
+        stats.straggler_frames = self.flows.stragglers();
         stats.stream_bytes_dropped = self.flows.stream_bytes_dropped();
         stats.containers = self.judge.containers.len() as u64;
         stats.containers_refused = self.judge.containers.refused();

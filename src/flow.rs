@@ -3,6 +3,7 @@
 mod community_id;
 pub mod entry;
 mod key;
+mod recent;
 mod stream;
 pub mod table;
 pub mod turns;
@@ -25,7 +26,8 @@ pub struct Settings {
     pub opening_timeout_s: u64,
     /// TCP: established and silent for this long (seconds).
     pub established_timeout_s: u64,
-    /// TCP: kept after FIN or RST for stragglers (seconds).
+    /// TCP: kept after a RST, or FINs that were not acknowledged (seconds). Without a flow, stragglers
+    /// of connections that ended properly are known for as long.
     pub closed_timeout_s: u64,
     /// UDP and others, one direction only or a single exchange: silent for this long (seconds;
     /// Linux's conntrack: 30).

@@ -185,6 +185,9 @@ pub struct Stats {
     /// Frames whose packet another interface had shown a moment before (count). They count nowhere
     /// else but in `frames`.
     pub copied_frames: u64,
+    /// Frames that came after the end of their TCP connection and brought nothing new (count). They
+    /// are in no flow.
+    pub straggler_frames: u64,
     /// TCP connections of which one direction was not captured (count).
     pub one_sided_connections: u64,
     /// Containers known (count).

@@ -2,7 +2,7 @@
 
 use super::Protocols;
 use super::judge::{Judge, better_name};
-use crate::event::{Event, Fact, Side, Turn};
+use crate::event::{Event, Fact, FlowEnd, Side, Turn};
 use crate::flow;
 use crate::flow::entry::{Entry, Segment};
 use crate::proto::{Session, Sink, Verdict};
@@ -111,6 +111,34 @@ impl Work<'_> {
             let segment = Segment::of_due(&due);
             let offset = entry.flow.payload_bytes(from) - u64::from(due.new_bytes);
             self.payload(entry, from, true, offset, segment, &due.bytes);
+        }
+    }
+
+    /// A flow is over: what was pending in it, its end, its record.
+    pub(super) fn close(&mut self, entry: &mut Entry<Session>, end: FlowEnd) {
+        for side in [Side::Originator, Side::Responder] {
+            self.waited(entry, side, true);
+        }
+        self.read(entry, Side::Originator, |session, sink| session.close(sink));
+        if let Some(turn) = entry.turns.close() {
+            let totals = entry.flow.sides.map(|side| side.payload_bytes);
+            self.deliver(entry, &Event::Turn { turn, totals });
+        }
+        self.volume(entry);
+        self.deliver(entry, &Event::FlowClosed(end));
+        let flow = &entry.flow;
+        self.stats.one_sided_connections += u64::from(flow.is_one_sided());
+        self.stats.gap_bytes += flow.sides[0].gap_bytes + flow.sides[1].gap_bytes;
+        for side in [Side::Originator, Side::Responder] {
+            let Some(number) = flow.containers[side.index()] else { continue };
+            if let Some((container, _)) = self.judge.containers.get_mut(number) {
+                container.ip_bytes[0] += flow.sides[side.index()].ip_bytes;
+                container.ip_bytes[1] += flow.sides[side.other().index()].ip_bytes;
+            }
+        }
+        if self.output.wants(RecordKind::Flow) {
+            let (at, containers) = (self.at, self.judge.containers_of(flow));
+            self.output.record(&Record::Flow { at, flow, end: Some(end), containers });
         }
     }
 

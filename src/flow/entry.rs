@@ -313,6 +313,16 @@ impl<S: Default> Entry<S> {
         }
     }
 
+    /// The sequence numbers after both FINs (of originator and responder), where they are
+    /// acknowledged: nothing more can come.
+    pub(super) fn acknowledged_ends(&self) -> Option<[u32; 2]> {
+        if self.flow.ending != TcpEnding::Fin {
+            return None;
+        }
+        let [one, other] = &self.streams;
+        Some([one.acknowledged_end()?, other.acknowledged_end()?])
+    }
+
     /// The next segment of a side that had waited and is due; all of them, where `give_up`.
     pub fn next_due(&mut self, at: Timestamp, from: Side, give_up: bool) -> Option<Due> {
         if !self.has_waited {

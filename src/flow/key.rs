@@ -7,7 +7,7 @@ use crate::decode::{Packet, Transport};
 use crate::event::Endpoint;
 
 /// Addresses and ports in a fixed order, protocol, VLAN and tunnel: equal for both directions.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct FlowKey {
     low: [u8; 16],
     high: [u8; 16],

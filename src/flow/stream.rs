@@ -176,6 +176,13 @@ impl Stream {
         }
     }
 
+    /// The sequence number after its FIN, where the other side has acknowledged all of it, the FIN too,
+    /// and nothing is missing.
+    pub(super) fn acknowledged_end(&self) -> Option<u32> {
+        let end = self.next.wrapping_add(1);
+        (self.acknowledged && self.acked == end && self.waiting.is_none()).then_some(end)
+    }
+
     /// Something waits: [`Stream::next_due`] is worth asking.
     pub(super) const fn has_waiting(&self) -> bool {
         self.waiting.is_some()

@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 
 use super::entry::{Entry, Segment};
 use super::key::FlowKey;
+use super::recent::RecentlyEnded;
 use super::{Settings, State};
 use crate::decode::{Packet, Tcp, Transport};
 use crate::event::{FlowEnd, LinkId, Side};
@@ -39,8 +40,10 @@ pub struct Tracked {
     pub new: bool,
     /// The handshake completed, or the first answer came.
     pub established: bool,
-    /// The connection is over.
+    /// The connection is over: both sides are done, or one gave up.
     pub closed: bool,
+    /// Nothing more can come: both sides are done, and know it of one another.
+    pub complete: bool,
     /// What the packet brought of the stream.
     pub segment: Segment,
 }
@@ -93,6 +96,8 @@ pub struct FlowTable<S> {
     /// The last second that was processed.
     second: Option<u64>,
     queues: [Queue; State::COUNT],
+    recent: RecentlyEnded,
+    stragglers: u64,
     opened: u64,
     evicted: u64,
     waiting_bytes: usize,
@@ -102,6 +107,8 @@ pub struct FlowTable<S> {
 impl<S: Default> FlowTable<S> {
     /// Memory per flow: its slot, and its share of an index that is half full (bytes).
     pub const FLOW_BYTES: usize = size_of::<Slot<S>>() + 2 * (size_of::<u32>() + 1);
+    /// Memory without any flow (bytes).
+    pub const BYTES: usize = WHEEL * size_of::<u32>() + RecentlyEnded::BYTES;
 
     /// No flows.
     pub fn new(settings: &Settings) -> Self {
@@ -114,6 +121,8 @@ impl<S: Default> FlowTable<S> {
             wheel: vec![NONE; WHEEL].into_boxed_slice(),
             second: None,
             queues: [Queue { head: NONE, tail: NONE }; State::COUNT],
+            recent: RecentlyEnded::new(),
+            stragglers: 0,
             opened: 0,
             evicted: 0,
             waiting_bytes: 0,
@@ -139,6 +148,11 @@ impl<S: Default> FlowTable<S> {
     /// Flows that had to make room so far (count).
     pub const fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// Packets that came after the end of their connection and belong to no flow (count).
+    pub const fn stragglers(&self) -> u64 {
+        self.stragglers
     }
 
     /// Payload that could not wait for its turn: a bound was hit (bytes).
@@ -172,6 +186,13 @@ impl<S: Default> FlowTable<S> {
             ended.extend(self.end(number, at, FlowEnd::Reused));
             found = None;
         }
+        if let (None, Transport::Tcp(tcp)) = (found, &packet.transport) {
+            let about = (source_low, packet.payload_bytes);
+            if self.recent.is_straggler(hash, &key, at, tcp, about) {
+                self.stragglers += 1;
+                return Tracked::nothing(NONE);
+            }
+        }
         let new = found.is_none();
         let number = match found {
             Some(number) => number,
@@ -195,10 +216,11 @@ impl<S: Default> FlowTable<S> {
         }
         let state = entry.flow.state;
         let closed = state == State::Closed && slot.state != State::Closed;
+        let complete = state == State::Closed && entry.acknowledged_ends().is_some();
         if slot.state != state {
             self.change_state(number, at, state);
         }
-        Tracked { flow: FlowRef(number), from, new, established, closed, segment }
+        Tracked { flow: FlowRef(number), from, new, established, closed, complete, segment }
     }
 
     /// The flow in a slot. Valid until flows end.
@@ -257,6 +279,23 @@ impl<S: Default> FlowTable<S> {
         let mut flows = self.in_order();
         flows.retain(|flow| self.entry_ref(flow.0).is_some_and(|entry| entry.flow.link == link));
         flows
+    }
+
+    /// Forgets a flow that is complete and was dealt with, but for what tells its stragglers.
+    pub fn remove(&mut self, flow: FlowRef, at: Timestamp) {
+        let until = at.after(std::time::Duration::from_secs(self.settings.closed_timeout_s));
+        if let Some(slot) = slot(&self.chunks, flow.0)
+            && let Some(entry) = &slot.entry
+            && let Some([originator, responder]) = entry.acknowledged_ends()
+        {
+            let ends = if entry.originator_low {
+                [originator, responder]
+            } else {
+                [responder, originator]
+            };
+            self.recent.remember(slot.hash, slot.key, ends, until);
+        }
+        drop(self.end(flow.0, at, FlowEnd::Closed));
     }
 
     /// Takes a flow out: the capture is over.
@@ -457,6 +496,7 @@ impl Tracked {
             new: false,
             established: false,
             closed: false,
+            complete: false,
             segment: Segment::NOTHING,
         }
     }
