@@ -17,7 +17,7 @@ use blind_spot::Blindness;
 
 use crate::baseline::Baseline;
 use crate::container::Container;
-use crate::event::{Endpoint, Event, IpProtocol, LinkId, Name, Side, Zone};
+use crate::event::{Endpoint, Event, EventKinds, IpProtocol, LinkId, Name, Side, Zone};
 use crate::flow::Flow;
 use crate::time::Timestamp;
 
@@ -288,9 +288,8 @@ pub trait Describe: Detector + Sized + 'static {
     const RULES: &'static [&'static Rule];
     /// Its alerting and detection strategy document, in Markdown.
     const ADS: &'static str;
-    /// It looks at content. [`Event::is_content`] goes to such detectors only: most need none, and
-    /// it is most of what there is to hear.
-    const READS_CONTENT: bool = false;
+    /// What [`Detector::observe`] is told of: most need little of what there is to hear.
+    const HEARS: EventKinds;
     /// The detector's own table.
     type Settings: Default + DeserializeOwned + Serialize + Send + Sync + Clone + 'static;
     /// One instance, for one container.
@@ -330,8 +329,8 @@ pub struct Registration {
     pub rules: &'static [&'static Rule],
     /// See [`Describe::ADS`].
     pub ads: &'static str,
-    /// See [`Describe::READS_CONTENT`].
-    pub reads_content: bool,
+    /// See [`Describe::HEARS`].
+    pub hears: EventKinds,
     /// Reads the detector's own table.
     pub configure: fn(toml::Table) -> Result<Factory, toml::de::Error>,
     /// The defaults of the detector's own table.
@@ -345,7 +344,7 @@ impl Registration {
             id: D::ID,
             rules: D::RULES,
             ads: D::ADS,
-            reads_content: D::READS_CONTENT,
+            hears: D::HEARS,
             configure: configure::<D>,
             defaults: || toml::Table::try_from(D::Settings::default()).unwrap_or_default(),
         }

@@ -268,20 +268,21 @@ impl Line {
         stats.cut_frames += u64::from(frame.bytes.len() < frame.wire_bytes as usize);
         stats.out_of_order_frames += u64::from(frame.at < self.now);
         self.advance(frame.at, output);
-        match decoder.decode(frame) {
+        // By reference: the packet is not copied out of its result.
+        match &decoder.decode(frame) {
             Ok(packet) => {
                 // Interfaces of containers see the same traffic, each its own container's side.
                 let owned = self.judge.containers.on_link(link).map(|number| {
                     let host_sent = frame.is_outgoing().unwrap_or(false);
                     Owned { number, host_sent }
                 });
-                if owned.is_none() && self.copies.is_copy(frame.at, link, frame, &packet) {
+                if owned.is_none() && self.copies.is_copy(frame.at, link, frame, packet) {
                     self.stats.copied_frames += 1;
                     return;
                 }
-                self.packet(link, owned, &packet, output);
+                self.packet(link, owned, packet, output);
             }
-            Err(reason) => self.stats.count_undecoded(reason),
+            Err(reason) => self.stats.count_undecoded(*reason),
         }
     }
 

@@ -424,9 +424,47 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// Payload as it was sent, piece by piece.
-    pub const fn is_content(&self) -> bool {
-        matches!(self, Self::Data { .. } | Self::Datagram { .. } | Self::Icmp { .. })
+    /// Its kind.
+    pub const fn kind(&self) -> EventKinds {
+        match self {
+            Self::FlowOpened | Self::FlowEstablished => EventKinds::OPENED,
+            Self::Data { .. } | Self::Datagram { .. } | Self::Icmp { .. } => EventKinds::CONTENT,
+            Self::Turn { .. } => EventKinds::TURN,
+            Self::Volume { .. } => EventKinds::VOLUME,
+            Self::Fact(_) => EventKinds::FACT,
+            Self::FlowClosed(_) => EventKinds::CLOSED,
+        }
+    }
+}
+
+/// Kinds of events: what a detector hears of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EventKinds(u8);
+
+impl EventKinds {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// [`Event::FlowOpened`] and [`Event::FlowEstablished`].
+    pub const OPENED: Self = Self(1);
+    /// Payload as it was sent: [`Event::Data`], [`Event::Datagram`] and [`Event::Icmp`].
+    pub const CONTENT: Self = Self(2);
+    /// [`Event::Turn`].
+    pub const TURN: Self = Self(4);
+    /// [`Event::Volume`].
+    pub const VOLUME: Self = Self(8);
+    /// [`Event::Fact`].
+    pub const FACT: Self = Self(16);
+    /// [`Event::FlowClosed`].
+    pub const CLOSED: Self = Self(32);
+
+    /// These and those.
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// One of those is among these.
+    pub const fn meet(self, others: Self) -> bool {
+        self.0 & others.0 != 0
     }
 }
 

@@ -20,7 +20,7 @@ static DETECTORS: &[Registration] = &[Registration {
     id: "exfiltration",
     rules: &[&RULE],
     ads: "",
-    reads_content: false,
+    hears: crate::event::EventKinds::NONE,
     configure: |_| Err(serde::de::Error::custom("not run here")),
     defaults: toml::Table::new,
 }];

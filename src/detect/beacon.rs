@@ -26,7 +26,7 @@ mod standing;
 use crate::baseline::{Baseline, DestinationKey};
 use crate::container::Container;
 use crate::detect::{Describe, Detector, Finding, Rule, Seen, Verdict};
-use crate::event::{DnsMessage, Event, Fact, IpProtocol, Side, Turn};
+use crate::event::{DnsMessage, Event, EventKinds, Fact, IpProtocol, Side, Turn};
 use crate::flow::Flow;
 use crate::time::Timestamp;
 
@@ -85,6 +85,7 @@ impl Describe for Beacon {
     const ID: &'static str = "beacon";
     const RULES: &'static [&'static Rule] = rules::ALL;
     const ADS: &'static str = include_str!("../../docs/ads/beacon.md");
+    const HEARS: EventKinds = EventKinds::TURN.and(EventKinds::FACT).and(EventKinds::CLOSED);
     type Settings = Settings;
 
     fn check(settings: &Settings) -> Result<(), String> {

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Describe, Detector, Finding, Rule, Seen, Severity, Verdict};
-use crate::event::{Endpoint, Event, IpProtocol};
+use crate::event::{Endpoint, Event, EventKinds, IpProtocol};
 use crate::time::Timestamp;
 
 const RESPONSE: &[&str] = &[
@@ -277,6 +277,7 @@ impl Describe for BlindSpot {
     const ID: &'static str = "blind_spot";
     const RULES: &'static [&'static Rule] = &[&DOWN, &GONE, &BYPASSED, &DROPS, &THROTTLED];
     const ADS: &'static str = include_str!("../../docs/ads/blind_spot.md");
+    const HEARS: EventKinds = EventKinds::NONE;
     type Settings = Settings;
 
     fn new(settings: &Settings) -> Self {

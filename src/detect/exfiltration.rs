@@ -22,7 +22,7 @@ use crate::baseline::{Baseline, DestinationKey};
 use crate::bounded::BoundedMap;
 use crate::container::Container;
 use crate::detect::{Describe, Detector, Finding, Rule, Seen, Severity, Verdict};
-use crate::event::{Event, Zone};
+use crate::event::{Event, EventKinds, Zone};
 use crate::time::Timestamp;
 
 use self::bins::Bins;
@@ -420,6 +420,7 @@ impl Describe for Exfiltration {
     const ID: &'static str = "exfiltration";
     const RULES: &'static [&'static Rule] = &[&VOLUME, &SPLIT, &DRIP, &PULL];
     const ADS: &'static str = include_str!("../../docs/ads/exfiltration.md");
+    const HEARS: EventKinds = EventKinds::VOLUME.and(EventKinds::CLOSED);
     type Settings = Settings;
 
     fn check(settings: &Settings) -> Result<(), String> {

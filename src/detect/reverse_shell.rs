@@ -28,7 +28,7 @@ use std::net::IpAddr;
 use crate::baseline::DestinationKey;
 use crate::bounded::BoundedMap;
 use crate::detect::{Describe, Detector, Rule, Seen, Severity, Verdict};
-use crate::event::{Event, Fact, FlowEnd, IpProtocol, Manner, Side, Turn};
+use crate::event::{Event, EventKinds, Fact, FlowEnd, IpProtocol, Manner, Side, Turn};
 use crate::time::Timestamp;
 
 use heads::{Head, Heads, Opening};
@@ -425,7 +425,8 @@ impl Describe for ReverseShell {
     const ID: &'static str = "reverse_shell";
     const RULES: &'static [&'static Rule] = rules::ALL;
     const ADS: &'static str = include_str!("../../docs/ads/reverse_shell.md");
-    const READS_CONTENT: bool = true;
+    const HEARS: EventKinds =
+        EventKinds::CONTENT.and(EventKinds::TURN).and(EventKinds::FACT).and(EventKinds::CLOSED);
     type Settings = Settings;
 
     fn check(settings: &Settings) -> Result<(), String> {

@@ -207,13 +207,13 @@ impl Judge {
         event: &Event<'_>,
         output: &mut dyn Output,
     ) {
-        let content = event.is_content();
+        let kind = event.kind();
         for side in [Side::Originator, Side::Responder] {
             let Some(number) = flow.containers[side.index()] else { continue };
             let Some((container, watched)) = self.containers.get_mut(number) else { continue };
             container.last_seen = at;
             for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
-                if content && !row.reads_content {
+                if !row.hears.meet(kind) {
                     continue;
                 }
                 let seen = Seen { at, side, flow, container, node: &self.baseline };
