@@ -113,6 +113,8 @@ struct Line {
     ended: Vec<Ended<Session>>,
     copies: Copies,
     now: Timestamp,
+    /// Until then no second ends.
+    second_ends: Timestamp,
     stats: Stats,
 }
 
@@ -145,6 +147,7 @@ impl Engine {
                 ended: Vec::new(),
                 copies: Copies::new(),
                 now: Timestamp::default(),
+                second_ends: Timestamp::default(),
                 stats: Stats::default(),
             },
             state_settings: config.state.clone(),
@@ -153,9 +156,18 @@ impl Engine {
     }
 
     /// Takes one input and hands on what it proves. Never fails, never blocks, reads no clock.
+    #[inline]
     pub fn handle(&mut self, input: Input<'_>, output: &mut dyn Output) {
         match input {
             Input::Frame { link, frame } => self.frame(link, &frame, output),
+            other => self.learn(other, output),
+        }
+    }
+
+    /// Any input but a frame.
+    fn learn(&mut self, input: Input<'_>, output: &mut dyn Output) {
+        match input {
+            Input::Frame { .. } => {}
             Input::Capture(capture) => {
                 self.line.judge.alerts.note_capture(capture);
                 self.line.stats.dropped_frames = capture.dropped_frames;
@@ -216,6 +228,7 @@ impl Engine {
         &self.line.stats
     }
 
+    #[inline]
     fn frame(&mut self, link: LinkId, frame: &Frame<'_>, output: &mut dyn Output) {
         if let Some(held) = &mut self.held_back {
             if !held.is_over(frame.at) && held.hold(link, frame) {
@@ -288,12 +301,18 @@ impl Line {
 
     /// Ends every second and minute before `to`, then moves there; a clock that steps back moves
     /// nothing.
+    #[inline(always)]
     fn advance(&mut self, to: Timestamp, output: &mut dyn Output) {
-        if to <= self.now {
-            return;
+        if to > self.now {
+            self.now = to;
+            if to >= self.second_ends {
+                self.end_seconds(to.nanos() / 1_000_000_000, output);
+            }
         }
-        self.now = to;
-        let to_second = to.nanos() / 1_000_000_000;
+    }
+
+    fn end_seconds(&mut self, to_second: u64, output: &mut dyn Output) {
+        self.second_ends = seconds(to_second + 1);
         let Some(mut second) = self.flows.second() else {
             self.flows.start_at(to_second);
             return;

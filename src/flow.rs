@@ -135,19 +135,23 @@ pub struct SideCounters {
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
 pub struct History {
     letters: [u8; 16],
+    /// The letters in it, one bit each: most of what is noted is known.
+    noted: u64,
 }
 
 impl History {
+    const fn bit(letter: u8) -> u64 {
+        1 << (letter & 0x3f)
+    }
+
     /// Notes that `letter` (upper case) came from `side`, if it has not before.
     pub fn note(&mut self, letter: u8, side: Side) {
         let letter = if side == Side::Responder { letter.to_ascii_lowercase() } else { letter };
-        for place in &mut self.letters {
-            if *place == letter {
-                return;
-            }
-            if *place == 0 {
+        let bit = Self::bit(letter);
+        if self.noted & bit == 0 {
+            self.noted |= bit;
+            if let Some(place) = self.letters.iter_mut().find(|place| **place == 0) {
                 *place = letter;
-                return;
             }
         }
     }
@@ -163,6 +167,7 @@ impl History {
         }
         self.letters.rotate_right(1);
         self.letters[0] = b'^';
+        self.noted = self.letters.iter().fold(0, |noted, letter| noted | Self::bit(*letter));
     }
 
     /// The letters.
