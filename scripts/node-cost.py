@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `vethwatch node` and `vethwatch sidecar` cost, in network namespaces of this script's own.
 
-    scripts/node-cost.py PATH_OF_VETHWATCH [rest] [rest6] [churn] [rate]
+    scripts/node-cost.py PATH_OF_VETHWATCH [rest] [rest6] [churn] [rate] [overload]
 
 rest   memory and processor time of `node` at rest beside 1, 50 and 250 containers without IPv6, as
        Docker makes them
@@ -10,7 +10,12 @@ churn  the same while containers come and go, five a second, each living two sec
 rate   the highest rate over one veth at which nothing is dropped, of `node`, `sidecar` and
        `tcpdump -w /dev/null`, each with the same kernel buffer, in turn at every rate
 
-Needs root, iproute2, iperf3, tcpdump and tcpreplay; takes three, three, one and about six minutes. Ends what it
+overload  two of `node` that run a quarter of the time, one sparing bulk and one not, beside TCP as fast as
+       it goes, in segments of up to 64 KiB and of 1500 bytes: frames dropped, and accounted for a second
+       of processor time
+
+Needs root, iproute2, iperf3, tcpdump, tcpreplay and ethtool; takes three, three, one, about six and one
+minutes. Ends what it
 started, by id, and removes its namespaces. Other work on the machine costs rate, and the ratio less.
 """
 import json
@@ -24,7 +29,7 @@ import tempfile
 import time
 
 BINARY = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "target/release/vethwatch")
-PARTS = sys.argv[2:] or ["rest", "rest6", "churn", "rate"]
+PARTS = sys.argv[2:] or ["rest", "rest6", "churn", "rate", "overload"]
 PREFIX = f"vwc{os.getpid()}"
 HOST = f"{PREFIX}-host"
 GATEWAY = "10.213.0.1"
@@ -98,8 +103,8 @@ class Watcher:
     """A running `vethwatch`, and what it says."""
 
     def __init__(self, mode, namespace, *words):
-        self.records = os.path.join(FOLDER.name, "records")
-        self.log = os.path.join(FOLDER.name, "log")
+        self.records = os.path.join(FOLDER.name, f"records{len(started)}")
+        self.log = os.path.join(FOLDER.name, f"log{len(started)}")
         with open(self.log, "wb") as log:
             self.process = start(namespace, BINARY, mode, "--format", "eve", "--output", self.records,
                                  *(NOWHERE if mode == "node" else []), *words, err=log)
@@ -114,11 +119,17 @@ class Watcher:
         return cpu_s(self.process)
 
     def dropped(self):
-        """Ends it. Returns frames passed and dropped, by its own last count."""
+        """Ends it. Returns frames passed, and dropped or not analysed, by its own last count."""
+        passed, dropped, _, unanalysed = self.counts()
+        return passed, dropped + unanalysed
+
+    def counts(self):
+        """Ends it. Returns frames passed, dropped, cut to their headers, and counted only."""
         end(self.process)
         with open(self.records) as records:
             last = [record for line in records if (record := json.loads(line))["event_type"] == "stats"][-1]
-        return tuple(last["stats"]["capture"].values())
+        counters = last["vethwatch"]["counters"]
+        return (*last["stats"]["capture"].values(), counters["bulk_cut_frames"], counters["bulk_dropped_frames"])
 
 
 def until(is_so, seconds):
@@ -311,6 +322,39 @@ def rate():
     delete_namespace(name)
 
 
+def overload():
+    name, process = add_container(2)
+    whole = os.path.join(FOLDER.name, "whole.toml")
+    with open(whole, "w") as file:
+        file.write("[capture]\nbulk_cut_share = 1.0\n")
+    for segments in ("64 KiB", "1500 bytes"):
+        if segments != "64 KiB":
+            for namespace, interface in ((name, "eth0"), (HOST, "v2"), (HOST, "br0")):
+                subprocess.run(["ip", "netns", "exec", namespace, "ethtool", "-K", interface, "tso", "off",
+                                "gso", "off", "gro", "off"], check=True, capture_output=True)
+        small = "--buffer", "4"
+        watchers = {"sparing": Watcher("node", HOST, *small), "not sparing": Watcher("node", HOST, *small,
+                                                                                     "--config", whole)}
+        server = start(HOST, "iperf3", "-s", "-1")
+        time.sleep(0.5)
+        client = start(name, "iperf3", "-c", GATEWAY, "-t", "15")
+        while client.poll() is None:
+            for number, seconds in ((signal.SIGSTOP, 0.15), (signal.SIGCONT, 0.05)):
+                for watcher in watchers.values():
+                    watcher.process.send_signal(number)
+                time.sleep(seconds)
+        started.remove(client)
+        end(server)
+        for how, watcher in watchers.items():
+            cpu = watcher.cpu_s()
+            passed, dropped, cut, counted = watcher.counts()
+            say(f"overload: segments of {segments}, {how}: {passed} frames, {100 * dropped / passed:.1f} % dropped, "
+                f"{cut} cut, {counted} counted only; {cpu:.2f} s, {(passed - dropped) / cpu / 1e6:.1f} million "
+                "frames accounted for a second of it")
+    end(process, signal.SIGKILL)
+    delete_namespace(name)
+
+
 conversations_path = os.path.join(FOLDER.name, "conversations.pcap")
 try:
     host()
@@ -323,6 +367,8 @@ try:
         rest(ipv6=True)
     if "churn" in PARTS:
         churn()
+    if "overload" in PARTS:
+        overload()
 finally:
     for process in list(started):
         end(process, signal.SIGKILL)

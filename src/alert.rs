@@ -78,10 +78,8 @@ pub struct Alert {
     pub last_seen: Timestamp,
     /// Times that the detector raised it.
     pub count: u64,
-    /// Frames lost by the capture over frames seen, 0 to 1.
-    pub drop_ratio: f64,
-    /// Snap length of the capture in bytes.
-    pub snaplen: u32,
+    /// What the capture said of itself when this was last reported.
+    pub capture: CaptureState,
 }
 
 impl Alert {
@@ -116,6 +114,10 @@ pub struct CaptureState {
     pub passed_frames: u64,
     /// Frames that kernel or interface dropped (count).
     pub dropped_frames: u64,
+    /// Frames of bulk that were cut to their headers under load (count),
+    pub bulk_cut_frames: u64,
+    /// and those that were not analysed (count).
+    pub bulk_dropped_frames: u64,
     /// What became of its inputs, where it is read from some.
     pub inputs: Inputs,
 }
@@ -143,9 +145,10 @@ impl CaptureState {
         }
     }
 
-    /// Share of frames that were lost (0 to 1).
+    /// Share of frames that were lost, or not analysed under load (0 to 1).
     pub fn drop_ratio(&self) -> f64 {
-        let (passed, dropped) = (self.passed_frames, self.dropped_frames);
+        let (passed, dropped) =
+            (self.passed_frames, self.dropped_frames.saturating_add(self.bulk_dropped_frames));
         if passed == 0 { 0.0 } else { (dropped as f64 / passed as f64).min(1.0) }
     }
 }
@@ -185,8 +188,7 @@ fn report(
     let alert = &mut open.alert;
     alert.at = at;
     alert.state = if first { AlertState::Open } else { AlertState::Update };
-    alert.drop_ratio = capture.drop_ratio();
-    alert.snaplen = capture.snaplen;
+    alert.capture = capture;
     open.reported_count = alert.count;
     Some(alert.clone())
 }
@@ -268,8 +270,7 @@ impl Alerts {
             alert.state = AlertState::Open;
         }
         open.reported_count = alert.count;
-        open.alert.drop_ratio = self.capture.drop_ratio();
-        open.alert.snaplen = self.capture.snaplen;
+        open.alert.capture = self.capture;
         self.emitted += 1;
         Some(&open.alert)
     }
@@ -310,8 +311,7 @@ impl Alerts {
             return None;
         }
         if due {
-            open.alert.drop_ratio = self.capture.drop_ratio();
-            open.alert.snaplen = self.capture.snaplen;
+            open.alert.capture = self.capture;
         }
         self.emitted += 1;
         Some(Alert { at, state: AlertState::Close, ..open.alert })
@@ -365,8 +365,7 @@ impl Alerts {
             .map(|(_, open)| Alert {
                 at,
                 state: if open.held { AlertState::Open } else { AlertState::Update },
-                drop_ratio: self.capture.drop_ratio(),
-                snaplen: self.capture.snaplen,
+                capture: self.capture,
                 ..open.alert.clone()
             })
             .collect();
@@ -414,8 +413,7 @@ impl Alert {
             link: finding.link,
             last_seen: at,
             count: 1,
-            drop_ratio: 0.0,
-            snaplen: 0,
+            capture: CaptureState::default(),
             finding,
         }
     }

@@ -11,12 +11,14 @@
 pub mod batch;
 mod compressed;
 mod damage;
+pub mod filter;
 mod format;
 mod input;
 mod libpcap;
 pub mod live;
 mod merge;
 mod pcapng;
+pub mod shed;
 mod wide_buffer;
 pub mod write;
 

@@ -171,6 +171,8 @@ impl Engine {
             Input::Capture(capture) => {
                 self.line.judge.alerts.note_capture(capture);
                 self.line.stats.dropped_frames = capture.dropped_frames;
+                self.line.stats.bulk_cut_frames = capture.bulk_cut_frames;
+                self.line.stats.bulk_dropped_frames = capture.bulk_dropped_frames;
                 self.line.stats.inputs = capture.inputs;
             }
             Input::Owner(owner) => {

@@ -11,6 +11,7 @@ use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
 use crate::alert::AlertState;
+use crate::capture::shed::Bulk;
 use crate::detect::Severity;
 use crate::event::LinkId;
 use crate::output::carrier::Carrier;
@@ -79,6 +80,11 @@ pub struct InterfaceCounts {
     pub kernel_dropped_frames: u64,
     /// Frames that the interface dropped.
     pub interface_dropped_frames: u64,
+    /// On a node, where one buffer serves all: frames that the buffer had no room for and that were
+    /// probably this interface's, by its own counters. They are no part of the other counts.
+    pub kernel_dropped_frames_estimate: Option<u64>,
+    /// Bulk that was spared under load.
+    pub bulk: Bulk,
 }
 
 /// A set of kinds of records: `alert,flow`.

@@ -210,6 +210,10 @@ pub struct Stats {
     pub alerts_evicted: u64,
     /// Frames that the capture lost (count).
     pub dropped_frames: u64,
+    /// Frames of bulk that were cut to their headers under load (count). They are in `frames`.
+    pub bulk_cut_frames: u64,
+    /// Frames of bulk that were not analysed under load (count; estimated from a sample of them). They are not in `frames`.
+    pub bulk_dropped_frames: u64,
     /// Configured containers and pod networks that no packet matched (count).
     pub containers_unmatched: u64,
     /// What became of the inputs, in replay.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::alert::CaptureState;
 use crate::container::{Attribution, ContainerIdentity, Kubernetes};
 use crate::detect::{Finding, Rule, Severity};
 use crate::event::{Endpoint, IpProtocol, LinkId};
@@ -58,8 +59,7 @@ fn alert(at: &str) -> Alert {
         finding,
         last_seen: at,
         count: 1,
-        drop_ratio: 0.0,
-        snaplen: 65_535,
+        capture: CaptureState { snaplen: 65_535, ..CaptureState::default() },
     }
 }
 

@@ -1,12 +1,22 @@
 //! Interfaces, as they carry packets.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "how long frames lay in the buffer is told by the clock"
+)]
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pcap::{Active, Capture, ConnectionStatus, Device, Linktype, Precision};
 
+use super::filter::Filter;
 use super::libpcap::{link_type_name, timestamp, words};
+use super::shed::{Fate, Shed, Stage};
+use crate::config::capture::Settings;
 use crate::decode::{Frame, LinkType};
+use crate::time::Timestamp;
 
 /// How long the kernel may gather frames before it hands them on (milliseconds). Shorter costs CPU,
 /// longer delays findings.
@@ -132,8 +142,8 @@ fn is_network(device: &&Device) -> bool {
 /// What an interface had to say.
 #[derive(Debug)]
 pub enum Heard<'a> {
-    /// A frame.
-    Frame(Frame<'a>),
+    /// A frame, and what became of it under load. One that is dropped is to be counted and no more.
+    Frame(Frame<'a>, Fate),
     /// Nothing for now.
     Silence,
     /// It is gone, or was taken down: why.
@@ -164,6 +174,10 @@ pub struct LiveReader {
     capture: Capture<Active>,
     link_type: LinkType,
     counters: Counters,
+    shed: Shed,
+    filter: Filter,
+    /// Frames of bulk that the kernel let go, for which others stood (count).
+    sampled_out: u64,
 }
 
 impl std::fmt::Debug for LiveReader {
@@ -177,6 +191,12 @@ impl AsFd for LiveReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.capture.as_fd()
     }
+}
+
+/// The host's time.
+pub fn now() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// What libpcap calls all interfaces together.
@@ -208,20 +228,21 @@ fn activate(device: Device, [snaplen, buffer]: [u32; 2]) -> Result<Capture<Activ
 
 impl LiveReader {
     /// Starts to capture, what is sent and what is received. Not promiscuous: a pod's own traffic
-    /// passes its interface anyway. Takes snap length and kernel buffer in bytes.
+    /// passes its interface anyway.
     ///
     /// # Errors
     /// The kernel refuses, or the link type is none that can be decoded.
-    pub fn open(found: &Found, [snaplen, buffer]: [u32; 2]) -> Result<Self, LiveError> {
+    pub fn open(found: &Found, settings: &Settings) -> Result<Self, LiveError> {
         let name = || found.name.clone();
-        let capture = activate(found.device.clone(), [snaplen, buffer])
+        let sizes = settings.of(&found.name);
+        let capture = activate(found.device.clone(), sizes)
             .map_err(|error| LiveError::Refused { name: name(), reason: words(&error) })?;
         let number = capture.get_datalink().0;
         let link_type =
             u32::try_from(number).ok().and_then(LinkType::from_number).ok_or_else(|| {
                 LiveError::LinkType { name: name(), link_type: link_type_name(number) }
             })?;
-        Ok(Self { capture, link_type, counters: Counters::default() })
+        Ok(Self::new(capture, link_type, sizes[0], Shed::new(settings, sizes[1])))
     }
 
     /// Starts to capture all interfaces of this network namespace through one kernel buffer, those
@@ -230,29 +251,50 @@ impl LiveReader {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn open_all(sizes: [u32; 2]) -> Result<Self, LiveError> {
+    pub fn open_all(settings: &Settings) -> Result<Self, LiveError> {
+        let sizes = settings.of_node();
         activate(Device::from(ALL), sizes)
             .and_then(|mut capture| {
                 capture.set_datalink(Linktype(LinkType::LinuxSll2.number() as i32))?;
                 Ok(capture)
             })
-            .map(|capture| Self {
-                capture,
-                link_type: LinkType::LinuxSll2,
-                counters: Counters::default(),
+            .map(|capture| {
+                Self::new(capture, LinkType::LinuxSll2, sizes[0], Shed::new(settings, sizes[1]))
             })
             .map_err(|error| LiveError::Refused { name: ALL.to_owned(), reason: words(&error) })
+    }
+
+    fn new(capture: Capture<Active>, link_type: LinkType, snaplen: u32, shed: Shed) -> Self {
+        let filter = Filter {
+            snaplen_bytes: snaplen,
+            left_out: BTreeSet::new(),
+            share: None,
+            stage: Stage::Whole,
+            bulk_bytes: shed.bulk_bytes(),
+        };
+        let counters = Counters::default();
+        let mut reader = Self { capture, link_type, counters, shed, filter, sampled_out: 0 };
+        // The kernel copies no more than the snap length.
+        reader.follow_stage();
+        reader
     }
 
     /// Lets the kernel pass over these interfaces (by index) in a capture of all.
     ///
     /// # Errors
-    /// libpcap or the kernel refuses the filter.
-    pub fn leave_out(&mut self, interfaces: impl Iterator<Item = u32>) -> Result<(), LiveError> {
-        let filter: Vec<String> = interfaces.map(|index| format!("not ifindex {index}")).collect();
-        self.capture
-            .filter(&filter.join(" and "), true)
-            .map_err(|error| LiveError::Refused { name: ALL.to_owned(), reason: words(&error) })
+    /// The kernel refuses the filter.
+    pub fn leave_out(&mut self, interfaces: &BTreeSet<u32>) -> Result<(), LiveError> {
+        self.filter.left_out.clone_from(interfaces);
+        self.filter
+            .apply(&self.capture, self.link_type)
+            .map_err(|error| LiveError::Refused { name: ALL.to_owned(), reason: error.to_string() })
+    }
+
+    /// The kernel spares as much as is decided here. Where it refuses to, all of it is done here.
+    #[cold]
+    fn follow_stage(&mut self) {
+        self.filter.stage = self.shed.stage();
+        let _ = self.filter.apply(&self.capture, self.link_type);
     }
 
     /// What its frames begin with.
@@ -263,14 +305,26 @@ impl LiveReader {
     /// The next frame, if one is there.
     #[inline]
     pub fn hear(&mut self) -> Heard<'_> {
+        if self.shed.stage() != self.filter.stage {
+            self.follow_stage();
+        }
         match self.capture.next_packet() {
-            Ok(packet) => Heard::Frame(Frame {
-                at: timestamp(packet.header.ts.tv_sec, packet.header.ts.tv_usec),
-                link_type: self.link_type,
-                wire_bytes: packet.header.len,
-                bytes: packet.data,
-            }),
-            Err(pcap::Error::TimeoutExpired) => Heard::Silence,
+            Ok(packet) => {
+                let frame = Frame {
+                    at: timestamp(packet.header.ts.tv_sec, packet.header.ts.tv_usec),
+                    link_type: self.link_type,
+                    wire_bytes: packet.header.len,
+                    bytes: packet.data,
+                };
+                self.shed.note(frame.at, frame.bytes.len(), now);
+                let (frame, fate) = self.shed.judge(frame);
+                self.sampled_out += fate.frames() - 1;
+                Heard::Frame(frame, fate)
+            }
+            Err(pcap::Error::TimeoutExpired) => {
+                self.shed.silence();
+                Heard::Silence
+            }
             Err(error) => Heard::Gone(words(&error)),
         }
     }
@@ -280,7 +334,9 @@ impl LiveReader {
         if let Ok(stat) = self.capture.stats() {
             self.counters.advance([stat.received, stat.dropped, stat.if_dropped]);
         }
-        self.counters.counts()
+        let mut counts = self.counters.counts();
+        counts.passed_frames += self.sampled_out;
+        counts
     }
 }
 

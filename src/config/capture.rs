@@ -14,6 +14,15 @@ pub struct Settings {
     pub buffer_bytes: u32,
     /// `node`: kernel buffer of all interfaces together (bytes; within the same bounds).
     pub node_buffer_bytes: u32,
+    /// Overload: a TCP segment or UDP datagram of this size on is bulk, unless it opens or ends a connection
+    /// or begins a handshake, or is DNS (bytes from the IP header on; at least 256 are taken).
+    pub bulk_bytes: u32,
+    /// How full the kernel's buffer was when bulk is cut to its headers: volumes stay exact, and content is
+    /// not looked at (share of the buffer; 0 for always, 1 for never).
+    pub bulk_cut_share: f64,
+    /// How full it was, although bulk is cut, when bulk is counted and not analysed (share of the buffer; 1
+    /// for never).
+    pub bulk_drop_share: f64,
     /// Interfaces with values of their own: `[[capture.interfaces]]`.
     pub interfaces: Vec<Interface>,
 }
@@ -62,6 +71,9 @@ impl Default for Settings {
             snaplen_bytes: 65_550,
             buffer_bytes: 4 << 20,
             node_buffer_bytes: 32 << 20,
+            bulk_bytes: 1_000,
+            bulk_cut_share: 0.5,
+            bulk_drop_share: 0.75,
             interfaces: Vec::new(),
         }
     }

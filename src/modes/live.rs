@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,7 +17,8 @@ use super::warn;
 use crate::alert::CaptureState;
 use crate::capture::Interface;
 use crate::capture::batch::Batch;
-use crate::capture::live::{Counts, Found, Heard, LiveError, LiveReader};
+use crate::capture::live::{Counts, Found, Heard, LiveError, LiveReader, now};
+use crate::capture::shed::{Bulk, Fate};
 use crate::capture::write::CaptureFiles;
 use crate::cli::{KeepArgs, ResultArgs};
 use crate::config::capture::Settings;
@@ -158,6 +159,7 @@ struct Link {
     gone: Option<Instant>,
     /// Counts of captures of it that have ended.
     past: Counts,
+    bulk: Bulk,
 }
 
 impl Watch {
@@ -178,16 +180,16 @@ impl Watch {
         if known.is_some_and(|place| self.links[place].reader.is_some()) {
             return Ok(());
         }
-        let sizes = self.settings.of(&found.name);
-        let reader = LiveReader::open(found, sizes)?;
+        let [snaplen, _] = self.settings.of(&found.name);
+        let reader = LiveReader::open(found, &self.settings)?;
         let interface = Interface {
             name: Some(found.name.clone()),
             link_type: reader.link_type(),
-            snaplen: sizes[0],
+            snaplen,
             of_container: false,
         };
         let reader = Some(reader);
-        self.capture.add_interface(sizes[0]);
+        self.capture.add_interface(snaplen);
         match known {
             Some(place) => {
                 self.kept.link(self.links[place].id, interface);
@@ -198,7 +200,8 @@ impl Watch {
                 self.kept.link(id, interface);
                 output.name_link(id, &found.name);
                 let name = found.name.clone();
-                self.links.push(Link { id, name, reader, gone: None, past: Counts::default() });
+                let (past, bulk) = (Counts::default(), Bulk::default());
+                self.links.push(Link { id, name, reader, gone: None, past, bulk });
             }
         }
         Ok(())
@@ -229,7 +232,7 @@ impl Watch {
     pub(super) fn hear(&mut self, engine: &mut Engine, output: &mut dyn Sink) -> bool {
         let of = self.count();
         let (mut heard, mut taken) = (false, 0);
-        for Link { id, name, reader, gone: gone_since, past } in &mut self.links {
+        for Link { id, name, reader, gone: gone_since, past, bulk } in &mut self.links {
             let Some(open) = reader else { continue };
             taken += 1;
             let mut frames = 0;
@@ -240,12 +243,18 @@ impl Watch {
                     break None;
                 }
                 match open.hear() {
-                    // A single interface needs no copy.
-                    Heard::Frame(frame) if of == 1 => {
-                        self.kept.frame(*id, &frame);
-                        engine.handle(Input::Frame { link: *id, frame }, output);
+                    Heard::Frame(frame, fate) => {
+                        bulk.count(fate, frame.wire_bytes);
+                        if matches!(fate, Fate::Dropped(_)) {
+                            // It is counted, and that is all.
+                        } else if of == 1 {
+                            // A single interface needs no copy.
+                            self.kept.frame(*id, &frame);
+                            engine.handle(Input::Frame { link: *id, frame }, output);
+                        } else {
+                            self.batch.push(*id, &frame);
+                        }
                     }
-                    Heard::Frame(frame) => self.batch.push(*id, &frame),
                     Heard::Silence => break None,
                     Heard::Gone(why) => {
                         let since = *gone_since.get_or_insert_with(Instant::now);
@@ -283,7 +292,7 @@ impl Watch {
     }
 
     fn note_counts(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
-        let (mut passed, mut dropped) = (0, 0);
+        let (mut passed, mut dropped, mut bulk) = (0, 0, Bulk::default());
         let mut interfaces = Vec::with_capacity(self.links.len());
         for link in &mut self.links {
             let mut counts = link.past;
@@ -291,6 +300,7 @@ impl Watch {
             if let Some(reader) = &mut link.reader {
                 counts += reader.counts();
             }
+            bulk += link.bulk;
             passed += counts.passed_frames;
             dropped += counts.kernel_dropped_frames + counts.interface_dropped_frames;
             interfaces.push(InterfaceCounts {
@@ -299,10 +309,14 @@ impl Watch {
                 passed_frames: counts.passed_frames,
                 kernel_dropped_frames: counts.kernel_dropped_frames,
                 interface_dropped_frames: counts.interface_dropped_frames,
+                kernel_dropped_frames_estimate: None,
+                bulk: link.bulk,
             });
         }
         self.capture.passed_frames = passed;
         self.capture.dropped_frames = dropped;
+        self.capture.bulk_cut_frames = bulk.cut_frames;
+        self.capture.bulk_dropped_frames = bulk.dropped_frames;
         output.note_interfaces(&interfaces);
         engine.handle(Input::Capture(self.capture), output);
     }
@@ -337,12 +351,6 @@ pub(super) fn wait<'a>(
     // Interrupted or refused: the loop looks around and comes back.
     let _ = poll(&mut waited, Some(&at_most));
     signals.clear();
-}
-
-/// The host's time.
-pub(super) fn now() -> Timestamp {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// No frame older than this will come.

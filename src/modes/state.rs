@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::privilege::Confinement;
-use super::{live, warn};
+use super::warn;
 use crate::baseline::DestinationKey;
+use crate::capture::live::now;
 use crate::engine::Engine;
 use crate::state::{Settings, State};
 
@@ -181,7 +182,7 @@ fn load(path: &Path, bytes_max: u64) -> anyhow::Result<State> {
         parse(&bytes)
     };
     read.or_else(|why| {
-        let aside = beside(path, &format!("damaged-{}", live::now().nanos() / 1_000_000_000));
+        let aside = beside(path, &format!("damaged-{}", now().nanos() / 1_000_000_000));
         fs::rename(path, &aside).with_context(unreadable)?;
         warn(&format!(
             "{}: the state is not taken up: {why}; it was set aside as {}",

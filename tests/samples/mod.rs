@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use serde_json::json;
-use vethwatch::alert::{Alert, AlertState};
+use vethwatch::alert::{Alert, AlertState, CaptureState};
 use vethwatch::baseline::Destinations;
 use vethwatch::container::{Attribution, Container, ContainerIdentity, Kubernetes, Names};
 use vethwatch::detect::{Finding, Rule, Severity};
@@ -328,8 +328,7 @@ pub(crate) fn alert() -> Alert {
         finding,
         last_seen: at(7_125),
         count: 1,
-        drop_ratio: 0.0,
-        snaplen: 262_144,
+        capture: CaptureState { snaplen: 262_144, ..CaptureState::default() },
     }
 }
 

@@ -13,11 +13,20 @@ use crate::attribution::namespaces;
 use crate::attribution::runtime::{Runtimes, State};
 use crate::capture::live::{LiveError, LiveReader, find};
 use crate::cli::SourceArgs;
+use crate::config;
 use crate::modes::coverage;
 use crate::modes::privilege::landlock_here;
 
-/// Snap length and kernel buffer of captures that are opened to see whether they can be (bytes).
-const TRIED: [u32; 2] = [96, 1 << 20];
+/// Snap length and kernel buffer of captures that are opened to see whether they can be.
+fn tried() -> config::capture::Settings {
+    let least = 1 << 20;
+    config::capture::Settings {
+        snaplen_bytes: 96,
+        buffer_bytes: least,
+        node_buffer_bytes: least,
+        ..config::capture::Settings::default()
+    }
+}
 
 /// All checks, in the order in which they are shown.
 pub(super) fn all(sources: &SourceArgs) -> Vec<Check> {
@@ -95,7 +104,7 @@ fn capture_of_pod() -> Check {
     let name = "capture in a pod";
     let opened = find(&[], false).and_then(|found| {
         let names: Vec<String> = found.iter().map(|one| one.name.clone()).collect();
-        found.first().map_or(Err(LiveError::NoneUp), |first| LiveReader::open(first, TRIED))?;
+        found.first().map_or(Err(LiveError::NoneUp), |first| LiveReader::open(first, &tried()))?;
         Ok(names)
     });
     match opened {
@@ -114,7 +123,7 @@ fn capture_of_pod() -> Check {
 
 fn capture_of_node() -> Check {
     let name = "capture of all interfaces";
-    match LiveReader::open_all(TRIED) {
+    match LiveReader::open_all(&tried()) {
         Ok(_) => Check::ok(name, NODE, "libpcap's `any` can be opened as Linux cooked v2"),
         Err(error) => {
             let remedy = "needs NET_RAW and libpcap 1.10 or newer";

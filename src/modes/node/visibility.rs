@@ -32,7 +32,8 @@ pub(super) struct Captured<'a> {
 /// What was seen at the last look.
 pub(super) struct Visibility {
     procfs: PathBuf,
-    looked: Instant,
+    /// When; nothing before the first look.
+    looked: Option<Instant>,
     interfaces: BTreeMap<LinkId, Past>,
     capture: Counts,
     cpu: [u64; 2],
@@ -44,13 +45,15 @@ struct Past {
     frames: u64,
     bypassed: u8,
     told: bool,
+    /// Frames that the buffer had no room for and that were probably its own (count).
+    lost: u64,
 }
 
 impl Visibility {
     pub(super) fn new(procfs: &Path) -> Self {
         Self {
             procfs: procfs.to_path_buf(),
-            looked: Instant::now(),
+            looked: None,
             interfaces: BTreeMap::new(),
             capture: Counts::default(),
             cpu: throttling(),
@@ -67,17 +70,45 @@ impl Visibility {
         })
     }
 
+    /// Frames of a link that were lost for want of room in the buffer, as far as its counters tell.
+    pub(super) fn lost_of(&self, link: LinkId) -> u64 {
+        self.interfaces.get(&link).map_or(0, |past| past.lost)
+    }
+
     /// Looks at the counters, if it is time. Returns what changed: of links, and of the monitor.
     pub(super) fn look<'a>(
         &mut self,
         capture: Counts,
         captured: impl Iterator<Item = Captured<'a>>,
     ) -> Vec<(Option<LinkId>, Option<Blindness>)> {
-        let seconds = self.looked.elapsed().as_secs();
-        if self.looked.elapsed() < INTERVAL {
+        let elapsed = self.looked.map(|looked| looked.elapsed());
+        if elapsed.is_some_and(|elapsed| elapsed < INTERVAL) {
             return Vec::new();
         }
-        self.looked = Instant::now();
+        let news = self.look_now(elapsed.unwrap_or_default().as_secs(), capture, captured);
+        // The first look is what the next is compared with.
+        if elapsed.is_none() { Vec::new() } else { news }
+    }
+
+    /// The last look.
+    pub(super) fn look_at_end<'a>(
+        &mut self,
+        capture: Counts,
+        captured: impl Iterator<Item = Captured<'a>>,
+    ) {
+        self.look_now(0, capture, captured);
+    }
+
+    fn look_now<'a>(
+        &mut self,
+        seconds: u64,
+        capture: Counts,
+        captured: impl Iterator<Item = Captured<'a>>,
+    ) -> Vec<(Option<LinkId>, Option<Blindness>)> {
+        self.looked = Some(Instant::now());
+        let dropped =
+            capture.kernel_dropped_frames.saturating_sub(self.capture.kernel_dropped_frames);
+        let mut missing = Vec::new();
         let mut news = Vec::new();
         let kernel = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
         let kernel = packets(&kernel);
@@ -90,6 +121,10 @@ impl Visibility {
                 let unseen = frames == before.frames && passed > 0;
                 now.bypassed = if unseen { before.bypassed.saturating_add(1) } else { 0 };
                 now.told = before.told;
+                now.lost = before.lost;
+                // What was captured of it may lie in the buffer yet, or be of before.
+                let captured = frames.saturating_sub(before.frames);
+                missing.push((link, passed.saturating_sub(captured)));
                 if now.bypassed >= BYPASSED_INTERVALS {
                     now.told = true;
                     let why = Blindness::Bypassed { kernel_packets: passed, seconds };
@@ -100,6 +135,11 @@ impl Visibility {
                 }
             }
             self.interfaces.insert(link, now);
+        }
+        for (link, frames) in shares(dropped, &missing) {
+            if let Some(past) = self.interfaces.get_mut(&link) {
+                past.lost += frames;
+            }
         }
         news.extend(self.lost(capture, seconds).map(|why| (None, Some(why))));
         news.extend(self.throttled(seconds).map(|why| (None, Some(why))));
@@ -131,6 +171,19 @@ impl Visibility {
     }
 }
 
+/// Shares dropped frames out among interfaces, by what each one's counters say passed unseen; never
+/// more than that.
+fn shares(dropped: u64, unseen: &[(LinkId, u64)]) -> impl Iterator<Item = (LinkId, u64)> {
+    let all: u64 = unseen.iter().map(|(_, frames)| frames).sum();
+    let part = move |frames: u64| {
+        if all <= dropped {
+            return frames;
+        }
+        (u128::from(frames) * u128::from(dropped) / u128::from(all.max(1))) as u64
+    };
+    unseen.iter().map(move |(link, frames)| (*link, part(*frames)))
+}
+
 /// Packets that passed each interface, received and sent, by its name (`proc_pid_net(5)`).
 fn packets(text: &str) -> BTreeMap<&str, u64> {
     let read = |line| -> Option<(&str, u64)> {
@@ -160,6 +213,18 @@ mod tests {
         let text = "Inter-|   Receive                |  Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    lo:  100       2    0    0    0     0          0         0      100       2    0    0    0     0       0          0\nveth12:  9000      70    0    0    0     0          0         0     8000      30    0    0    0     0       0          0\n";
         let read = packets(text);
         assert_eq!((read["lo"], read["veth12"], read.len()), (4, 100, 2));
+    }
+
+    #[test]
+    fn drops_are_shared_out_by_what_passed_unseen() {
+        let shared = |dropped, unseen: [u64; 3]| {
+            let unseen: Vec<_> =
+                (0..).map(LinkId).zip(unseen).filter(|(_, frames)| *frames > 0).collect();
+            shares(dropped, &unseen).map(|(link, frames)| (link.0, frames)).collect::<Vec<_>>()
+        };
+        assert_eq!(shared(0, [3, 0, 5]), [(0, 0), (2, 0)], "counters are read one after the other");
+        assert_eq!(shared(100, [30, 0, 90]), [(0, 25), (2, 75)]);
+        assert_eq!(shared(1_000, [30, 0, 90]), [(0, 30), (2, 90)], "the rest was no container's");
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::attribution::links::LinkMonitor;
 use crate::attribution::report::coverage_line;
 use crate::attribution::{Change, Container, Link, Watcher};
 use crate::capture::Interface;
-use crate::capture::live::{Heard, LiveError, LiveReader, interface_of};
+use crate::capture::live::{Heard, LiveError, LiveReader, interface_of, now};
+use crate::capture::shed::{Bulk, Fate};
 use crate::cli::ResultArgs;
 use crate::config::capture::Settings;
 use crate::detect::blind_spot::Blindness;
@@ -48,6 +49,7 @@ struct Watched {
     link: Link,
     id: LinkId,
     frames: u64,
+    bulk: Bulk,
     /// It is deleted; what the kernel still holds of it may come.
     vanished: Option<Instant>,
     /// It was set down.
@@ -66,11 +68,14 @@ struct Vanished {
     told: bool,
 }
 
+/// By the kernel's index.
+type Links = HashMap<u32, Watched, foldhash::fast::FixedState>;
+
 /// All interfaces of the host under one capture.
 pub(super) struct Watch {
     reader: LiveReader,
     snaplen: u32,
-    links: HashMap<u32, Watched, foldhash::fast::FixedState>,
+    links: Links,
     vanished: Vec<Vanished>,
     /// Numbers of links that are gone: the kernel's indices only grow.
     free: Vec<LinkId>,
@@ -79,6 +84,7 @@ pub(super) struct Watch {
     strangers: BTreeMap<u32, u32>,
     left_out: BTreeSet<u32>,
     capture: CaptureState,
+    bulk_of_gone: Bulk,
     kept: Kept,
     visibility: Visibility,
     alive: bool,
@@ -87,12 +93,12 @@ pub(super) struct Watch {
 impl Watch {
     /// Starts to capture.
     pub(super) fn open(settings: &Settings, kept: Kept, procfs: &Path) -> Result<Self, LiveError> {
-        let sizes = settings.of_node();
+        let [snaplen, _] = settings.of_node();
         let mut capture = CaptureState::default();
-        capture.add_interface(sizes[0]);
+        capture.add_interface(snaplen);
         let mut watch = Self {
-            reader: LiveReader::open_all(sizes)?,
-            snaplen: sizes[0],
+            reader: LiveReader::open_all(settings)?,
+            snaplen,
             links: HashMap::default(),
             vanished: Vec::new(),
             free: Vec::new(),
@@ -100,6 +106,7 @@ impl Watch {
             strangers: BTreeMap::new(),
             left_out: BTreeSet::new(),
             capture,
+            bulk_of_gone: Bulk::default(),
             kept,
             visibility: Visibility::new(procfs),
             alive: true,
@@ -110,7 +117,7 @@ impl Watch {
             let others = monitor.links().values().filter(|link| !link.is_container_side());
             watch.left_out.extend(others.map(|link| link.index).take(LEFT_OUT_MAX));
         }
-        watch.reader.leave_out(watch.left_out.iter().copied())?;
+        watch.reader.leave_out(&watch.left_out)?;
         Ok(watch)
     }
 
@@ -157,13 +164,14 @@ impl Watch {
             if gone.at.elapsed() >= BLIND_AFTER && !gone.told {
                 gone.told = true;
                 let blindness = Some(Blindness::InterfaceGone);
-                let at = live::now();
+                let at = now();
                 engine.handle(Input::Visibility { at, link: id, blindness }, output);
             }
             gone.looked = Instant::now();
             self.vanished.push(gone);
             return;
         }
+        self.bulk_of_gone += watched.bulk;
         self.links.remove(&gone.index);
         engine.handle(Input::LinkGone(id), output);
         self.kept.gone(id);
@@ -188,7 +196,7 @@ impl Watch {
                 continue;
             }
             watched.told_down = blindness.is_some();
-            let input = Input::Visibility { at: live::now(), link: watched.id, blindness };
+            let input = Input::Visibility { at: now(), link: watched.id, blindness };
             engine.handle(input, output);
         }
     }
@@ -233,7 +241,8 @@ impl Watch {
         let index = link.index;
         let known = self.links.get(&index);
         let renamed = known.is_none_or(|watched| watched.link.name != link.name);
-        let frames = known.map_or(0, |watched| watched.frames);
+        let (frames, bulk) =
+            known.map_or((0, Bulk::default()), |watched| (watched.frames, watched.bulk));
         let id = match known {
             Some(watched) => watched.id,
             None => self.free.pop().unwrap_or(LinkId(self.links.len() as u32)),
@@ -252,7 +261,7 @@ impl Watch {
             // One that was never up is being made.
             None => known.filter(|watched| watched.link.up).map(|_| Instant::now()),
         };
-        let watched = Watched { link, id, frames, vanished: None, down, told_down };
+        let watched = Watched { link, id, frames, bulk, vanished: None, down, told_down };
         self.links.insert(index, watched);
         self.strangers.remove(&index);
         if self.left_out.remove(&index) {
@@ -268,10 +277,7 @@ impl Watch {
         if news && output.wants(RecordKind::Coverage) {
             let links =
                 self.links.values().map(|watched| (watched.link.index, watched.link.clone()));
-            output.line(
-                RecordKind::Coverage,
-                &coverage_line(live::now(), &container, &links.collect()),
-            );
+            output.line(RecordKind::Coverage, &coverage_line(now(), &container, &links.collect()));
         }
         self.containers.insert(container.id.clone(), container);
         for index in interfaces {
@@ -302,8 +308,8 @@ impl Watch {
     pub(super) fn hear(&mut self, engine: &mut Engine, output: &mut dyn Sink) -> bool {
         let mut noticed = false;
         for heard in 0..BATCH_FRAMES {
-            let frame = match self.reader.hear() {
-                Heard::Frame(frame) => frame,
+            let (frame, fate) = match self.reader.hear() {
+                Heard::Frame(frame, fate) => (frame, fate),
                 Heard::Silence => {
                     if noticed {
                         self.pass_over_strangers();
@@ -325,7 +331,11 @@ impl Watch {
                 }
                 continue;
             };
-            watched.frames += 1;
+            watched.frames += fate.frames();
+            watched.bulk.count(fate, frame.wire_bytes);
+            if matches!(fate, Fate::Dropped(_)) {
+                continue;
+            }
             let link = watched.id;
             self.kept.frame(link, &frame);
             engine.handle(Input::Frame { link, frame }, output);
@@ -352,7 +362,7 @@ impl Watch {
     }
 
     fn set_filter(&mut self) {
-        if let Err(error) = self.reader.leave_out(self.left_out.iter().copied()) {
+        if let Err(error) = self.reader.leave_out(&self.left_out) {
             // They are passed over here instead, which costs time.
             warn(&error.to_string());
         }
@@ -369,15 +379,9 @@ impl Watch {
         engine.handle(Input::Tick { at: live::heard_until() }, output);
         self.look_at_downs(engine, output);
         let counts = self.reader.counts();
-        let captured = self.links.values().filter(|watched| watched.vanished.is_none());
-        let captured = captured.map(|watched| Captured {
-            link: watched.id,
-            name: &watched.link.name,
-            frames: watched.frames,
-        });
-        for (link, blindness) in self.visibility.look(counts, captured) {
+        for (link, blindness) in self.visibility.look(counts, captured(&self.links)) {
             let link = link.unwrap_or(MONITOR);
-            engine.handle(Input::Visibility { at: live::now(), link, blindness }, output);
+            engine.handle(Input::Visibility { at: now(), link, blindness }, output);
         }
         output.flush();
         self.kept.flush();
@@ -394,6 +398,7 @@ impl Watch {
     ) -> anyhow::Result<()> {
         let ending = Ending::begin();
         while self.alive && self.hear(engine, output) && ending.may_drain() {}
+        self.visibility.look_at_end(self.reader.counts(), captured(&self.links));
         self.note_counts(engine, output);
         self.kept.flush();
         ending.finish(engine, output, writer, args)
@@ -411,11 +416,27 @@ impl Watch {
                 link: watched.id,
                 watched: watched.vanished.is_none(),
                 passed_frames: watched.frames,
+                kernel_dropped_frames_estimate: Some(self.visibility.lost_of(watched.id)),
+                bulk: watched.bulk,
                 ..InterfaceCounts::default()
             })
             .collect();
+        // Of those that are gone too.
+        let mut bulk = self.bulk_of_gone;
+        interfaces.iter().for_each(|one| bulk += one.bulk);
+        self.capture.bulk_cut_frames = bulk.cut_frames;
+        self.capture.bulk_dropped_frames = bulk.dropped_frames;
         interfaces.sort_unstable_by_key(|counts| counts.link.0);
         output.note_interfaces(&interfaces);
         engine.handle(Input::Capture(self.capture), output);
     }
+}
+
+/// What was captured of each interface that is there.
+fn captured(links: &Links) -> impl Iterator<Item = Captured<'_>> {
+    links.values().filter(|watched| watched.vanished.is_none()).map(|watched| Captured {
+        link: watched.id,
+        name: &watched.link.name,
+        frames: watched.frames,
+    })
 }

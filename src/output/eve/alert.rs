@@ -107,9 +107,9 @@ fn own(buffer: &mut Vec<u8>, clock: &mut Clock, alert: &Alert, records_dropped: 
     key!(buffer, "against");
     value(buffer, &finding.against);
     raw!(buffer, ",\"capture\":{\"drop_ratio\":");
-    value(buffer, &alert.drop_ratio);
+    value(buffer, &alert.capture.drop_ratio());
     key!(buffer, "snaplen");
-    json::number(buffer, alert.snaplen);
+    json::number(buffer, alert.capture.snaplen);
     key!(buffer, "midstream");
     json::boolean(buffer, finding.midstream);
     key!(buffer, "tcp_gaps");
@@ -117,6 +117,10 @@ fn own(buffer: &mut Vec<u8>, clock: &mut Clock, alert: &Alert, records_dropped: 
     if let Some(records) = records_dropped {
         key!(buffer, "records_dropped");
         json::number(buffer, records);
+        key!(buffer, "bulk_cut_frames");
+        json::number(buffer, alert.capture.bulk_cut_frames);
+        key!(buffer, "bulk_dropped_frames");
+        json::number(buffer, alert.capture.bulk_dropped_frames);
     }
     raw!(buffer, "},\"ads\":\"vethwatch ads ");
     json::string_part(buffer, alert.detector);

@@ -23,7 +23,10 @@ pub(super) fn write(
     let seconds = at.since(Timestamp::from_nanos(stats.first_ns)).as_secs();
     json::number(buffer, if stats.frames == 0 { 0 } else { seconds });
     raw!(buffer, ",\"capture\":{\"kernel_packets\":");
-    json::number(buffer, stats.frames.saturating_add(stats.dropped_frames));
+    json::number(
+        buffer,
+        stats.frames.saturating_add(stats.dropped_frames + stats.bulk_dropped_frames),
+    );
     key!(buffer, "kernel_drops");
     json::number(buffer, stats.dropped_frames);
     raw!(buffer, "},\"decoder\":{\"pkts\":");
@@ -103,6 +106,18 @@ impl Live<'_> {
             json::number(buffer, counts.kernel_dropped_frames);
             key!(buffer, "interface_dropped_frames");
             json::number(buffer, counts.interface_dropped_frames);
+            if let Some(frames) = counts.kernel_dropped_frames_estimate {
+                key!(buffer, "kernel_dropped_frames_estimate");
+                json::number(buffer, frames);
+            }
+            key!(buffer, "bulk_cut_frames");
+            json::number(buffer, counts.bulk.cut_frames);
+            key!(buffer, "bulk_cut_bytes");
+            json::number(buffer, counts.bulk.cut_bytes);
+            key!(buffer, "bulk_dropped_frames");
+            json::number(buffer, counts.bulk.dropped_frames);
+            key!(buffer, "bulk_dropped_bytes");
+            json::number(buffer, counts.bulk.dropped_bytes);
             buffer.push(b'}');
         }
         buffer.push(b']');

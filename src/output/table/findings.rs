@@ -114,7 +114,8 @@ fn circumstances(alert: &Alert) -> String {
     let quality = [
         (finding.midstream, "its beginning was not captured"),
         (finding.gap_bytes > 0, "parts of it were not captured"),
-        (alert.drop_ratio > 0.0, "the capture lost frames"),
+        (alert.capture.drop_ratio() > 0.0, "the capture lost frames"),
+        (alert.capture.bulk_cut_frames > 0, "bulk was cut to its headers under load"),
     ];
     for (_, caveat) in quality.iter().filter(|(holds, _)| *holds) {
         text.push_str("; ");

@@ -63,6 +63,20 @@ fn lines(stats: &Stats) -> Vec<String> {
         ),
     );
     say(
+        stats.bulk_dropped_frames,
+        format!(
+            "{} of bulk counted under load and not analysed: volumes there are too low.",
+            frames(stats.bulk_dropped_frames)
+        ),
+    );
+    say(
+        stats.bulk_cut_frames,
+        format!(
+            "{} of bulk cut to their headers under load: volumes hold, content is unknown.",
+            frames(stats.bulk_cut_frames)
+        ),
+    );
+    say(
         stats.gap_bytes,
         format!(
             "{} of TCP payload passed without being captured: content there is unknown.",
@@ -85,12 +99,13 @@ fn lines(stats: &Stats) -> Vec<String> {
             of_all(stats.copied_frames)
         ),
     );
+    let by_snaplen = stats.cut_frames.saturating_sub(stats.bulk_cut_frames);
     say(
-        stats.cut_frames,
+        by_snaplen,
         format!(
             "{} ({}) cut by the snap length: volumes hold, content behind the cut is unknown.",
-            frames(stats.cut_frames),
-            of_all(stats.cut_frames)
+            frames(by_snaplen),
+            of_all(by_snaplen)
         ),
     );
     say(
