@@ -264,8 +264,8 @@ pub trait Detector: Send {
     /// The host says that traffic of this container passes unseen, and why (live).
     fn blinded(&mut self, _at: Timestamp, _why: Blindness, _verdicts: &mut Vec<Verdict>) {}
 
-    /// The host says that it is seen again.
-    fn seen_again(&mut self, _verdicts: &mut Vec<Verdict>) {}
+    /// The host says that what this rule says of it is over.
+    fn seen_again(&mut self, _rule: &'static Rule, _verdicts: &mut Vec<Verdict>) {}
 
     /// What the container's workload is to be known by after a restart, and to its successor: what is
     /// usual for it, no open findings.

@@ -12,7 +12,7 @@ use crate::alert::CaptureState;
 use crate::config::Config;
 use crate::container::{Container, LinkOwner, Named};
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
-use crate::detect::blind_spot::Blindness;
+use crate::detect::blind_spot::Sight;
 use crate::event::{DnsMessage, Event, FlowEnd, LinkId, Side};
 use crate::flow::table::{Ended, FlowTable};
 use crate::proto::{Scratch, Session};
@@ -72,8 +72,8 @@ pub enum Input<'a> {
         at: Timestamp,
         /// Whose; of a link without a container, and of the monitor itself, the first container's.
         link: LinkId,
-        /// Why it is not seen; `None` where it is again.
-        blindness: Option<Blindness>,
+        /// What passes unseen, or does no more.
+        sight: Sight,
     },
     /// What the capture says of itself so far. Changes what alerts and statistics say of it, and no
     /// finding.
@@ -189,8 +189,8 @@ impl Engine {
                 }
                 self.line.judge.disown(self.line.now, link, output);
             }
-            Input::Visibility { at, link, blindness } => {
-                self.line.judge.note_visibility(at, link, blindness, output);
+            Input::Visibility { at, link, sight } => {
+                self.line.judge.note_visibility(at, link, sight, output);
             }
             Input::Tick { at } => {
                 if self.held_back.as_ref().is_some_and(|held| held.is_over(at)) {

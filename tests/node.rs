@@ -9,6 +9,7 @@ mod host;
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -164,4 +165,87 @@ fn a_container_that_is_hidden_while_it_runs_is_a_finding() {
     host.end(watcher);
     let expected = ["c1 blind.interface_gone", "c2 blind.interface_down"];
     assert_eq!(told(), BTreeSet::from(expected.map(str::to_owned)));
+}
+
+/// What was told of blind spots: state and rule, in order; the container is known in each.
+fn blind_spots(records: &Path) -> Vec<String> {
+    let told = alerts(records);
+    told.iter()
+        .map(|alert| {
+            assert_eq!(alert["container"]["attribution"], "interface", "{alert}");
+            let text =
+                |pointer: &str| alert.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            format!("{} {}", text("/vethwatch/state"), text("/vethwatch/rule"))
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn an_interface_that_comes_back_ends_its_finding() {
+    let mut host = Host::new();
+    let container = host.container(1);
+    host.start(&container, "sleep", &["60"]);
+    let records = host.path("records.json");
+    let watcher = host.watch(&records, &[]);
+    let name = host.name.clone();
+    let away = format!("{name}-away");
+    ip(&format!("netns add {away}"));
+    host.others.push(away.clone());
+    let (gone, back) = ("open blind.interface_gone", "close blind.interface_gone");
+    ip(&format!("-n {name} link set c1 netns {away}"));
+    until(Duration::from_secs(9), || !blind_spots(&records).is_empty());
+    assert_eq!(blind_spots(&records), [gone]);
+    ip(&format!("-n {away} link set c1 netns {name}"));
+    ip(&format!("-n {name} link set c1 up"));
+    until(Duration::from_secs(2), || blind_spots(&records).len() > 1);
+    // Whose it is, is looked up anew meanwhile: that is no news.
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(blind_spots(&records), [gone, back]);
+    let of = |states: &str| {
+        let all = of_kind(&records, "coverage");
+        all.iter().filter(|one| one["coverage"]["state"] == states).count()
+    };
+    assert!(of("moved") == 1 && of("seen") == 2, "{:?}", of_kind(&records, "coverage"));
+    ip(&format!("-n {name} link set c1 netns {away}"));
+    until(Duration::from_secs(9), || blind_spots(&records).len() > 2);
+    host.end(watcher);
+    assert_eq!(blind_spots(&records), [gone, back, gone, back], "at the end, too");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_second_way_out_is_a_finding_and_an_end_is_told() {
+    let mut host = Host::new();
+    let (one, other) = (host.container(1), host.container(2));
+    let program = host.start(&one, "sleep", &["60"]);
+    let records = host.path("records.json");
+    let watcher = host.watch(&records, &["--events", "alert,coverage"]);
+    let name = host.name.clone();
+    thread::sleep(Duration::from_millis(5_500));
+    ip(&format!("-n {name} link add below type veth peer name above"));
+    ip(&format!("-n {name} link set below up"));
+    ip(&format!("-n {name} link add link below name side type macvlan"));
+    ip(&format!("-n {name} link set side netns {one}"));
+    thread::sleep(Duration::from_millis(500));
+    ip(&format!("-n {one} link set side up"));
+    until(Duration::from_secs(5), || !blind_spots(&records).is_empty());
+    assert_eq!(blind_spots(&records), ["open blind.secondary_interface"]);
+    assert_eq!(alerts(&records)[0]["vethwatch"]["evidence"]["interface_kind"], "macvlan");
+    ip(&format!("-n {one} link del side"));
+    until(Duration::from_secs(15), || blind_spots(&records).len() > 1);
+    assert_eq!(blind_spots(&records)[1], "close blind.secondary_interface");
+    host.children[program].kill().unwrap();
+    host.children[program].wait().unwrap();
+    let id = of_kind(&records, "coverage")[0]["container"]["id"].clone();
+    for name in [one, other] {
+        ip(&format!("netns del {name}"));
+    }
+    let gone = || {
+        let all = of_kind(&records, "coverage");
+        all.iter().filter(|one| one["coverage"]["state"] == "gone").cloned().collect::<Vec<_>>()
+    };
+    until(Duration::from_secs(9), || gone().iter().any(|one| one["container"]["id"] == id));
+    assert!(gone().iter().all(|one| one["coverage"]["why"] == "it has ended"));
+    host.end(watcher);
 }

@@ -62,6 +62,8 @@ pub enum Unseen {
     UserMode,
     /// The other end of its interface stands in a third namespace (nested containers).
     Elsewhere,
+    /// The same, and it was seen here before.
+    Moved,
 }
 
 impl Unseen {
@@ -74,6 +76,7 @@ impl Unseen {
             Self::Physical => "physical",
             Self::UserMode => "user_mode",
             Self::Elsewhere => "elsewhere",
+            Self::Moved => "moved",
         }
     }
 
@@ -92,8 +95,11 @@ impl Unseen {
                 "a program carries its traffic (user-mode network): it leaves as the host's own"
             }
             Self::Elsewhere => {
-                "its interface ends in another namespace (a nested container): it is seen at most \
-                 as the outer container's"
+                "its interface ends in another namespace (a nested container, or it was moved \
+                 there): it is seen at most as the outer container's"
+            }
+            Self::Moved => {
+                "the host's side of its interface was here, and was moved to another namespace"
             }
         }
     }
@@ -114,6 +120,8 @@ pub enum Coverage {
     Unseen(Unseen),
     /// That could not be found out, and why.
     Unknown(String),
+    /// It is not listed any more, and why.
+    Gone(&'static str),
 }
 
 impl Coverage {
@@ -126,12 +134,13 @@ impl Coverage {
             Self::NoInterface => "no_interface",
             Self::Unseen(unseen) => unseen.as_str(),
             Self::Unknown(_) => "unknown",
+            Self::Gone(_) => "gone",
         }
     }
 
     /// Traffic of this container may pass that is not seen.
     pub const fn is_blind(&self) -> bool {
-        !matches!(self, Self::Seen | Self::NoInterface)
+        !matches!(self, Self::Seen | Self::NoInterface | Self::Gone(_))
     }
 }
 
@@ -152,6 +161,7 @@ impl fmt::Display for Coverage {
             Self::NoInterface => f.write_str("it has no interface but loopback: nothing to see"),
             Self::Unseen(unseen) => f.write_str(unseen.why()),
             Self::Unknown(why) => f.write_str(why),
+            Self::Gone(why) => f.write_str(why),
         }
     }
 }
@@ -209,19 +219,24 @@ impl Inventory {
         found
     }
 
-    /// Those that a person would call containers: sandboxes only where they stand for their pod.
+    /// See [`listed`].
     pub fn listed(&self) -> impl Iterator<Item = &Container> {
-        let pods: BTreeSet<&str> = self
-            .containers
-            .values()
-            .filter(|container| !container.sandbox)
-            .filter_map(|container| Some(container.kubernetes.as_ref()?.pod_uid.as_str()))
-            .collect();
-        self.containers.values().filter(move |container| {
-            let pod = container.kubernetes.as_ref().map_or("", |place| place.pod_uid.as_str());
-            !container.sandbox || !pods.contains(pod)
-        })
+        listed(&self.containers)
     }
+}
+
+/// Of these, by id, what a person would call containers: sandboxes only where they stand for their
+/// pod. What is counted, and has `coverage` records, is what this gives.
+pub fn listed(containers: &BTreeMap<String, Container>) -> impl Iterator<Item = &Container> {
+    let pods: BTreeSet<&str> = containers
+        .values()
+        .filter(|container| !container.sandbox)
+        .filter_map(|container| Some(container.kubernetes.as_ref()?.pod_uid.as_str()))
+        .collect();
+    containers.values().filter(move |container| {
+        let pod = container.kubernetes.as_ref().map_or("", |place| place.pod_uid.as_str());
+        !container.sandbox || !pods.contains(pod)
+    })
 }
 
 /// What was read at one time, before it is joined.
@@ -239,6 +254,8 @@ pub struct Facts {
     pub mounted: Vec<Mounted>,
     /// What the runtimes told, by id.
     pub known: BTreeMap<String, Known>,
+    /// Namespaces in which one of our links led before, by inode.
+    pub past: BTreeSet<u64>,
 }
 
 impl Facts {
@@ -276,6 +293,7 @@ impl Facts {
                 .or_insert_with(|| bare(known.id.clone(), Attribution::Cgroup));
             self.tell(container, known);
         }
+        self.find_sandboxes(&mut all);
         let mut inventory = Inventory { containers: all, refused: refused.len() };
         self.add_namespaces(&mut inventory, containers_max);
         for container in inventory.containers.values_mut() {
@@ -298,6 +316,29 @@ impl Facts {
                 Some(netns) => self.nsids.get(&netns).copied(),
                 None => self.nsids_of_pids.get(&process.pid).copied(),
             };
+        }
+    }
+
+    /// Where no runtime tells which of a pod's containers only holds its namespaces, it is the one
+    /// that is a single `pause`. Where several are, some pretend: none is taken for it.
+    fn find_sandboxes(&self, all: &mut BTreeMap<String, Container>) {
+        let pauses: BTreeSet<u32> =
+            self.processes.iter().filter(|one| one.pause).map(|one| one.pid).collect();
+        let mut pods: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for container in all.values().filter(|one| one.how == Attribution::Cgroup) {
+            let Some(place) = &container.kubernetes else { continue };
+            if let [only] = container.pids[..]
+                && pauses.contains(&only)
+            {
+                pods.entry(place.pod_uid.clone()).or_default().push(container.id.clone());
+            }
+        }
+        for ids in pods.values() {
+            if let [only] = &ids[..]
+                && let Some(container) = all.get_mut(only)
+            {
+                container.sandbox = true;
+            }
         }
     }
 
@@ -326,12 +367,15 @@ impl Facts {
         }
     }
 
-    /// Namespaces behind links in which no container is.
+    /// Namespaces behind links, or once behind them and still in use, in which no container is.
     fn add_namespaces(&self, inventory: &mut Inventory, containers_max: usize) {
         let taken: BTreeSet<i32> =
             inventory.containers.values().filter_map(|container| container.nsid).collect();
         let behind = self.links.values().filter(|link| link.is_container_side());
-        let nsids: BTreeSet<i32> = behind.filter_map(|link| link.peer_nsid).collect();
+        let mut nsids: BTreeSet<i32> = behind.filter_map(|link| link.peer_nsid).collect();
+        let lives = |netns: &u64| self.processes.iter().any(|one| one.netns == Some(*netns));
+        let past = self.past.iter().filter(|netns| lives(netns));
+        nsids.extend(past.filter_map(|netns| self.nsids.get(netns)));
         for nsid in nsids.difference(&taken).copied() {
             if inventory.containers.len() >= containers_max {
                 inventory.refused += 1;
@@ -384,10 +428,11 @@ pub enum Inside {
     Unread(String),
 }
 
-/// How well a container is seen, by its links on the host and those inside its namespace.
-pub fn judge(on_host: &[&Link], inside: &Inside) -> Coverage {
+/// How well a container is seen, by its links on the host and those inside its namespace; `past` are
+/// the indices of those inside whose other end was here once.
+pub fn judge(on_host: &[&Link], inside: &Inside, past: &BTreeSet<u32>) -> Coverage {
     let unseen = match inside {
-        Inside::Links(links) => unseen_of(on_host, links),
+        Inside::Links(links) => unseen_of(on_host, links, past),
         Inside::Any(false, _) if on_host.is_empty() => return Coverage::NoInterface,
         Inside::Any(_, why) | Inside::Unread(why) if on_host.is_empty() => {
             return Coverage::Unknown(why.clone());
@@ -405,7 +450,7 @@ pub fn judge(on_host: &[&Link], inside: &Inside) -> Coverage {
 }
 
 /// Ways out of a namespace that pass no link of ours.
-fn unseen_of(on_host: &[&Link], inside: &[Link]) -> BTreeSet<Unseen> {
+fn unseen_of(on_host: &[&Link], inside: &[Link], past: &BTreeSet<u32>) -> BTreeSet<Unseen> {
     let goes_outside = |link: &Link| link.peer_nsid.is_some();
     let ways = inside.iter().filter(|link| link.up).filter_map(|link| match link.kind {
         LinkKind::Macvlan if goes_outside(link) => Some(Unseen::Macvlan),
@@ -415,7 +460,8 @@ fn unseen_of(on_host: &[&Link], inside: &[Link]) -> BTreeSet<Unseen> {
         LinkKind::Tun if on_host.is_empty() => Some(Unseen::UserMode),
         LinkKind::Veth | LinkKind::Netkit if goes_outside(link) => {
             let ours = on_host.iter().any(|host| host.peer_index == Some(link.index));
-            (!ours).then_some(Unseen::Elsewhere)
+            let away = if past.contains(&link.index) { Unseen::Moved } else { Unseen::Elsewhere };
+            (!ours).then_some(away)
         }
         _ => None,
     });

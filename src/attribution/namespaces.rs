@@ -22,6 +22,8 @@ use super::netlink::Route;
 
 /// The most that is read of a file of `/proc/PID/net` (bytes).
 const NET_BYTES_MAX: u64 = 256 * 1024;
+/// A process's name in procfs, with its line's end (`proc_pid_comm(5)`).
+const COMM_BYTES_MAX: u64 = 17;
 /// Addresses of one namespace that are kept (count).
 const ADDRESSES_MAX: usize = 16;
 /// Mounted namespaces that are looked at, of one folder (count).
@@ -36,6 +38,8 @@ pub struct Process {
     pub place: Option<Place>,
     /// Inode of its network namespace. None: reading it was not permitted.
     pub netns: Option<u64>,
+    /// Of a pod's: it calls itself `pause`, as what holds a pod's namespaces does.
+    pub pause: bool,
 }
 
 /// What was found in procfs.
@@ -80,7 +84,11 @@ pub fn processes(procfs: &Path, own: Option<u64>, max: usize) -> io::Result<Proc
             }
         };
         if place.is_some() || (netns.is_some() && netns != own) {
-            found.list.push(Process { pid, place, netns });
+            let of_pod = place.as_ref().is_some_and(|place| place.pod_uid.is_some());
+            let pause = of_pod
+                && read(&folder.join("comm"), COMM_BYTES_MAX)
+                    .is_ok_and(|name| name.trim_end() == "pause");
+            found.list.push(Process { pid, place, netns, pause });
         }
     }
     Ok(found)

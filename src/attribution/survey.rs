@@ -9,6 +9,9 @@ use super::links::Link;
 use super::namespaces::{self, Namespaces};
 use super::runtime::{Answers, Runtimes};
 
+/// Interfaces inside one namespace that are remembered to have been seen here (count).
+const PAST_MAX: usize = 64;
+
 /// Reads and joins, again and again.
 pub struct Surveyor {
     settings: Settings,
@@ -16,6 +19,8 @@ pub struct Surveyor {
     runtimes: Runtimes,
     /// What was seen inside namespaces, by inode, until [`Self::look_anew`].
     insides: BTreeMap<u64, Inside>,
+    /// Interfaces inside each namespace whose other end was a link of ours, by index.
+    past: BTreeMap<u64, BTreeSet<u32>>,
     /// What was said already.
     said: BTreeSet<String>,
 }
@@ -42,6 +47,7 @@ impl Surveyor {
             runtimes: Runtimes::new(&settings)?,
             settings,
             insides: BTreeMap::new(),
+            past: BTreeMap::new(),
             said: BTreeSet::new(),
         })
     }
@@ -76,6 +82,7 @@ impl Surveyor {
             container.coverage = self.coverage(container, &facts.links);
         }
         self.insides.retain(|netns, _| live.contains(netns));
+        self.past.retain(|netns, _| live.contains(netns));
         if inventory.refused > 0 {
             let max = self.settings.containers_max;
             let text =
@@ -117,6 +124,7 @@ impl Surveyor {
             links,
             mounted: self.namespaces.mounted(&settings.netns_folders),
             known: answers.known,
+            past: self.past.keys().copied().collect(),
             ..Facts::default()
         };
         for mounted in &facts.mounted {
@@ -164,12 +172,22 @@ impl Surveyor {
         }
         let on_host: Vec<&Link> =
             container.interfaces.iter().filter_map(|index| links.get(index)).collect();
+        let mut past = BTreeSet::new();
+        if let Some(netns) = container.netns {
+            let known = self.past.entry(netns).or_default();
+            let news = on_host.iter().filter_map(|link| link.peer_index);
+            known.extend(news.take(PAST_MAX.saturating_sub(known.len())));
+            past.clone_from(known);
+            if known.is_empty() {
+                self.past.remove(&netns);
+            }
+        }
         let remembered = container.netns.filter(|_| !on_host.is_empty());
         if let Some(inside) = remembered.and_then(|netns| self.insides.get(&netns)) {
-            return judge(&on_host, inside);
+            return judge(&on_host, inside, &past);
         }
         let inside = self.inside(container);
-        let coverage = judge(&on_host, &inside);
+        let coverage = judge(&on_host, &inside, &past);
         if let Some(netns) = remembered {
             self.insides.insert(netns, inside);
         }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::Settings;
 use super::inventory::{Attribution, Container};
-use super::links::{Link, LinkEvent, LinkMonitor};
+use super::links::{Link, LinkEvent, LinkKind, LinkMonitor};
 use super::survey::Surveyor;
 
 /// Changes that may wait for their reader (count).
@@ -31,6 +31,8 @@ const REOPEN: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Looks are repeated after an event until the pauses between them are as long as this.
 const SETTLED: Duration = Duration::from_secs(4);
+/// What was moved into a namespace is set up there later: each look within this time looks inside.
+const FRESH: Duration = Duration::from_secs(5);
 /// A survey is followed by a pause of so many times its processor time: looking costs at most a tenth
 /// of a core.
 const REST: u32 = 9;
@@ -51,6 +53,9 @@ pub enum Change {
     ContainerUpdated(Box<Container>),
     /// It ended. Its interface vanishes before or after, by its own message.
     ContainerGone(Box<Container>),
+    /// All that one look at the containers found has been told: a pod's containers are told one by
+    /// one, and what follows from them is best drawn now.
+    Complete,
     /// All that was there at the start has been told.
     Started,
     /// For people: a socket that fails, a permission that is missing. Each is said once.
@@ -70,6 +75,8 @@ pub struct Watcher {
 /// What the two threads share.
 struct Shared {
     links: Mutex<BTreeMap<u32, Link>>,
+    /// An interface that may be a container's now went from here: insides are worth another look.
+    moved: AtomicBool,
     stop: Arc<AtomicBool>,
 }
 
@@ -114,6 +121,7 @@ impl Watcher {
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
             links: Mutex::new(monitor.links().clone()),
+            moved: AtomicBool::new(false),
             stop: Arc::clone(&stop),
         });
         let (changes, receiver) = mpsc::sync_channel(CHANGES_MAX);
@@ -247,6 +255,7 @@ impl LinkThread {
     }
 
     fn tell(&mut self, event: LinkEvent) -> Result<(), Gone> {
+        let vanished = matches!(event, LinkEvent::Vanished(_));
         match event {
             LinkEvent::Appeared(link) | LinkEvent::Changed(link) if link.is_container_side() => {
                 match self.told.insert(link.index, link.clone()) {
@@ -259,6 +268,13 @@ impl LinkThread {
             }
             // Others are of interest once they were a container's.
             LinkEvent::Appeared(link) | LinkEvent::Changed(link) | LinkEvent::Vanished(link) => {
+                let moves = matches!(
+                    link.kind,
+                    LinkKind::Macvlan | LinkKind::Ipvlan | LinkKind::Physical | LinkKind::Tun
+                );
+                if moves && vanished {
+                    self.shared.moved.store(true, Ordering::Relaxed);
+                }
                 let Some(link) = self.told.remove(&link.index) else { return Ok(()) };
                 send(&self.changes, Change::InterfaceVanished(link))
             }
@@ -279,11 +295,15 @@ struct ContainerThread {
 
 impl ContainerThread {
     fn run(mut self, mut surveyor: Surveyor) -> Result<(), Gone> {
-        let (mut started, mut looked_anew) = (false, Instant::now());
+        let (mut started, mut looked_anew, mut moved) = (false, Instant::now(), None);
         let mut retry = RETRY_FIRST;
         while !self.shared.stopped() {
             let begin = Instant::now();
-            if begin.duration_since(looked_anew) >= self.settings.interval {
+            if self.shared.moved.swap(false, Ordering::Relaxed) {
+                moved = Some(begin);
+            }
+            let fresh = moved.is_some_and(|moved| begin.duration_since(moved) < FRESH);
+            if fresh || begin.duration_since(looked_anew) >= self.settings.interval {
                 surveyor.look_anew();
                 looked_anew = begin;
             }
@@ -337,6 +357,7 @@ impl ContainerThread {
         self.first_seen.retain(|id, _| found.contains_key(id));
         let gone: Vec<String> =
             self.told.keys().filter(|id| !found.contains_key(*id)).cloned().collect();
+        let mut news = !gone.is_empty();
         for container in gone.iter().filter_map(|id| self.told.remove(id)).collect::<Vec<_>>() {
             send(&self.changes, Change::ContainerGone(Box::new(container)))?;
         }
@@ -350,6 +371,7 @@ impl ContainerThread {
             match self.told.get_mut(&id) {
                 None if incomplete && age < self.settings.hold => {}
                 None => {
+                    news = true;
                     self.told.insert(id, container.clone());
                     send(&self.changes, Change::ContainerKnown(Box::new(container)))?;
                 }
@@ -357,11 +379,15 @@ impl ContainerThread {
                     // Processes come and go.
                     told.pids.clone_from(&container.pids);
                     if *told != container {
+                        news = true;
                         told.clone_from(&container);
                         send(&self.changes, Change::ContainerUpdated(Box::new(container)))?;
                     }
                 }
             }
+        }
+        if news {
+            send(&self.changes, Change::Complete)?;
         }
         Ok(waits)
     }

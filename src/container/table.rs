@@ -142,7 +142,14 @@ impl<D> Containers<D> {
         };
         let (container, _) = self.get_mut(number)?;
         let seen_ip = container.identity.ip;
-        container.identity.clone_from(&owner.identity);
+        // A link has one container until it is gone: who was known does not become unknown.
+        let known = matches!(
+            container.identity.attribution,
+            Attribution::Cgroup | Attribution::Runtime | Attribution::Interface
+        );
+        if !known || owner.identity.attribution != Attribution::Pending {
+            container.identity.clone_from(&owner.identity);
+        }
         if container.identity.ip.is_unspecified() {
             container.identity.ip = seen_ip;
         }

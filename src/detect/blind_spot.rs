@@ -39,6 +39,18 @@ pub static DROPS: Rule = rule("blind.drops", 4);
 /// The monitor itself gets too little CPU.
 pub static THROTTLED: Rule = rule("blind.throttled", 5);
 
+/// It has gained a way out beside its interface.
+pub static SECONDARY: Rule = rule("blind.secondary_interface", 6);
+
+/// News of how well a container is seen.
+#[derive(Clone, Copy, Debug)]
+pub enum Sight {
+    /// Traffic of it passes unseen, and why.
+    Lost(Blindness),
+    /// What this rule says is over.
+    Regained(&'static Rule),
+}
+
 /// What the host says of a container's visibility, or of the monitor's own state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Blindness {
@@ -46,6 +58,11 @@ pub enum Blindness {
     InterfaceDown,
     /// Its interface was deleted, or moved to another namespace, while it lives.
     InterfaceGone,
+    /// An interface that is not seen came into its network namespace while it lives.
+    SecondaryInterface {
+        /// Its kind, as `coverage` records name it: `macvlan`.
+        kind: &'static str,
+    },
     /// The kernel counted packets on its interface, and none of them was captured.
     Bypassed {
         /// Packets by the kernel's counters (count).
@@ -78,6 +95,7 @@ impl Blindness {
         match self {
             Self::InterfaceDown => &DOWN,
             Self::InterfaceGone => &GONE,
+            Self::SecondaryInterface { .. } => &SECONDARY,
             Self::Bypassed { .. } => &BYPASSED,
             Self::Drops { .. } => &DROPS,
             Self::Throttled { .. } => &THROTTLED,
@@ -89,6 +107,7 @@ impl Blindness {
         match self {
             Self::InterfaceGone => (Severity::High, 80),
             Self::InterfaceDown => (Severity::Medium, 80),
+            Self::SecondaryInterface { .. } => (Severity::Medium, 80),
             Self::Bypassed { .. } => (Severity::Medium, 70),
             Self::Drops { .. } | Self::Throttled { .. } => (Severity::Low, 90),
         }
@@ -98,6 +117,9 @@ impl Blindness {
         match self {
             Self::InterfaceDown => "Blind spot: the interface of {container} was set down",
             Self::InterfaceGone => "Blind spot: the interface of {container} is gone, and it lives",
+            Self::SecondaryInterface { .. } => {
+                "Blind spot: {container} has gained an interface that is not seen"
+            }
             Self::Bypassed { .. } => "Blind spot: traffic of {container} passes uncaptured",
             Self::Drops { .. } => "Blind spot: the capture loses frames",
             Self::Throttled { .. } => "Blind spot: the monitor gets too little CPU",
@@ -110,6 +132,8 @@ impl Blindness {
 struct Evidence {
     #[serde(skip)]
     blindness: Blindness,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface_kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kernel_packets: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +152,7 @@ impl Evidence {
     const fn of(blindness: Blindness) -> Self {
         let mut evidence = Self {
             blindness,
+            interface_kind: None,
             kernel_packets: None,
             dropped_frames: None,
             passed_frames: None,
@@ -137,6 +162,7 @@ impl Evidence {
         };
         match blindness {
             Blindness::InterfaceDown | Blindness::InterfaceGone => {}
+            Blindness::SecondaryInterface { kind } => evidence.interface_kind = Some(kind),
             Blindness::Bypassed { kernel_packets, seconds } => {
                 evidence.kernel_packets = Some(kernel_packets);
                 evidence.seconds = Some(seconds);
@@ -167,6 +193,11 @@ impl fmt::Display for Evidence {
                 "the container's interface was deleted or moved to another namespace while the \
                  container runs: what it sends by another way is not seen",
             ),
+            Blindness::SecondaryInterface { kind } => write!(
+                f,
+                "a second interface ({kind}) came into the container's network namespace while it \
+                 runs: what leaves by it passes no interface of the host"
+            ),
             Blindness::Bypassed { kernel_packets, seconds } => write!(
                 f,
                 "the kernel counted {kernel_packets} packets on the container's interface within \
@@ -192,6 +223,10 @@ fn against(blindness: Blindness) -> &'static str {
         Blindness::InterfaceDown | Blindness::InterfaceGone => {
             "The runtime takes a pod's network down when it ends the pod: here a process of it still \
              ran seconds later."
+        }
+        Blindness::SecondaryInterface { .. } => {
+            "A second network that someone attached on purpose (`docker network connect`) looks the \
+             same; one that a pod has from its start is none."
         }
         Blindness::Bypassed { .. } => {
             "Some network plugins hand packets to containers past the host's end (eBPF host routing): \
@@ -227,7 +262,9 @@ impl Settings {
     fn counts(&self, blindness: Blindness) -> bool {
         let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
         match blindness {
-            Blindness::InterfaceDown | Blindness::InterfaceGone => true,
+            Blindness::InterfaceDown
+            | Blindness::InterfaceGone
+            | Blindness::SecondaryInterface { .. } => true,
             Blindness::Bypassed { kernel_packets, .. } => kernel_packets >= self.bypassed_packets,
             Blindness::Drops { dropped_frames, passed_frames, .. } => {
                 share(dropped_frames, passed_frames) > self.drops_share
@@ -266,7 +303,13 @@ impl Detector for BlindSpot {
         verdicts.push(Verdict::Raise(Box::new(finding)));
     }
 
-    fn seen_again(&mut self, verdicts: &mut Vec<Verdict>) {
+    fn seen_again(&mut self, rule: &'static Rule, verdicts: &mut Vec<Verdict>) {
+        if Self::RULES.iter().any(|own| own.id == rule.id) {
+            verdicts.push(Verdict::Close { rule, subject: 0 });
+        }
+    }
+
+    fn end_capture(&mut self, verdicts: &mut Vec<Verdict>) {
         for rule in Self::RULES {
             verdicts.push(Verdict::Close { rule, subject: 0 });
         }
@@ -275,7 +318,8 @@ impl Detector for BlindSpot {
 
 impl Describe for BlindSpot {
     const ID: &'static str = "blind_spot";
-    const RULES: &'static [&'static Rule] = &[&DOWN, &GONE, &BYPASSED, &DROPS, &THROTTLED];
+    const RULES: &'static [&'static Rule] =
+        &[&DOWN, &GONE, &BYPASSED, &DROPS, &THROTTLED, &SECONDARY];
     const ADS: &'static str = include_str!("../../docs/ads/blind_spot.md");
     const HEARS: EventKinds = EventKinds::NONE;
     type Settings = Settings;

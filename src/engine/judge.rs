@@ -7,7 +7,7 @@ use crate::baseline::{Baseline, DestinationKey};
 use crate::config::Config;
 use crate::container::table::Containers;
 use crate::container::{Container, LinkOwner, survey::VantagePoint};
-use crate::detect::blind_spot::Blindness;
+use crate::detect::blind_spot::Sight;
 use crate::detect::{DETECTORS, Factory, Seen, Verdict};
 use crate::event::{DnsData, DnsMessage, Event, LinkId, Name, Side};
 use crate::flow::Flow;
@@ -259,16 +259,16 @@ impl Judge {
         &mut self,
         at: Timestamp,
         link: LinkId,
-        blindness: Option<Blindness>,
+        sight: Sight,
         output: &mut dyn Output,
     ) {
         let first = || self.containers.iter().next().map(|container| container.number);
         let Some(number) = self.containers.on_link(link).or_else(first) else { return };
         let Some((container, watched)) = self.containers.get_mut(number) else { return };
         for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
-            match blindness {
-                Some(why) => detector.blinded(at, why, &mut self.verdicts),
-                None => detector.seen_again(&mut self.verdicts),
+            match sight {
+                Sight::Lost(why) => detector.blinded(at, why, &mut self.verdicts),
+                Sight::Regained(rule) => detector.seen_again(rule, &mut self.verdicts),
             }
             for verdict in &mut self.verdicts {
                 if let Verdict::Raise(finding) = verdict {

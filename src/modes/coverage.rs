@@ -134,7 +134,7 @@ fn list(containers: &[&Container], links: &BTreeMap<u32, Link>, width: usize) ->
         containers.iter().filter(|container| container.coverage.is_blind()).collect();
     let _ = write!(
         text,
-        "\nNothing of {} of {} passes unseen.\n",
+        "\n{} of {} containers are fully seen.\n",
         containers.len() - blind.len(),
         containers.len()
     );

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the shell side tells the engine the time")]
 
 mod identity;
+mod roster;
 mod visibility;
 mod watch;
 

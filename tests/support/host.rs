@@ -30,7 +30,8 @@ pub struct Host {
     pub name: String,
     folder: tempfile::TempDir,
     pub children: Vec<Child>,
-    others: Vec<String>,
+    /// Namespaces that go with this value.
+    pub others: Vec<String>,
 }
 
 pub fn ip(arguments: &str) {

@@ -24,7 +24,7 @@ fn process(pid: u32, id: Option<&str>, netns: Option<u64>) -> Process {
         runtime: Runtime::Containerd,
         outer: None,
     });
-    Process { pid, place, netns }
+    Process { pid, place, netns, pause: id == Some("pause") }
 }
 
 #[test]
@@ -51,7 +51,11 @@ fn the_chain_meets_at_the_namespace_number() {
         known: [("app".to_owned(), known)].into(),
         ..Facts::default()
     };
+    let without = Facts { links: BTreeMap::new(), past: [200, 300].into(), ..facts.clone() };
+    let ids: Vec<String> = without.join(10).containers.into_keys().collect();
+    assert_eq!(ids, ["app", "netns:200", "pause"], "its interface is gone, and it lives");
     let inventory = facts.join(10);
+    assert!(inventory.containers["pause"].sandbox && !inventory.containers["app"].sandbox);
     let app = &inventory.containers["app"];
     assert_eq!((app.interfaces.as_slice(), app.how), (&[7][..], Attribution::Runtime));
     let place = app.kubernetes.as_ref().unwrap();
@@ -157,6 +161,8 @@ fn coverage_is_judged_by_the_ways_out() {
         ("some, by name only", vec![], Inside::Any(true, denied()), Coverage::Unknown(denied())),
         ("unreadable", vec![], Inside::Unread(denied()), Coverage::Unknown(denied())),
     ] {
-        assert_eq!(judge(&on_host, &inside), expected, "{case}");
+        assert_eq!(judge(&on_host, &inside, &BTreeSet::new()), expected, "{case}");
     }
+    let away = inside(&[&outside(LinkKind::Veth)]);
+    assert_eq!(judge(&[], &away, &BTreeSet::from([3])), Coverage::Unseen(Unseen::Moved));
 }

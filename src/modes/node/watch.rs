@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 
 use super::identity;
+use super::roster::Roster;
 use super::visibility::{Captured, Visibility};
 use crate::alert::CaptureState;
 use crate::attribution::links::LinkMonitor;
 use crate::attribution::report::coverage_line;
-use crate::attribution::{Change, Container, Link, Watcher};
+use crate::attribution::{Change, Link, Watcher};
 use crate::capture::Interface;
 use crate::capture::live::{Heard, LiveError, LiveReader, interface_of, now};
 use crate::capture::shed::{Bulk, Fate};
 use crate::cli::ResultArgs;
 use crate::config::capture::Settings;
-use crate::detect::blind_spot::Blindness;
+use crate::detect::blind_spot::{BYPASSED, Blindness, DOWN, GONE, Sight};
 use crate::engine::{Engine, Input};
 use crate::event::LinkId;
 use crate::modes::live::{self, Ending, Kept, Signals};
@@ -41,8 +42,8 @@ const BLIND_AFTER: Duration = Duration::from_secs(5);
 const DOWN_AFTER: Duration = Duration::from_secs(2);
 /// No interface: what is said is about the monitor.
 const MONITOR: LinkId = LinkId(u32::MAX);
-/// Longest wait for the host's first news at the start.
-const START: Duration = Duration::from_secs(5);
+/// Longest wait for the host's first news at the start: a runtime that hangs takes five seconds of it.
+const START: Duration = Duration::from_secs(6);
 
 /// An interface that is the host's end of a container's.
 struct Watched {
@@ -55,6 +56,8 @@ struct Watched {
     /// It was set down.
     down: Option<Instant>,
     told_down: bool,
+    /// It was told to be a container's that does more than hold a pod's namespaces.
+    of_app: bool,
 }
 
 /// An interface that vanished.
@@ -79,7 +82,7 @@ pub(super) struct Watch {
     vanished: Vec<Vanished>,
     /// Numbers of links that are gone: the kernel's indices only grow.
     free: Vec<LinkId>,
-    containers: BTreeMap<String, Container>,
+    roster: Roster,
     /// Frames of interfaces that are no container's, by index.
     strangers: BTreeMap<u32, u32>,
     left_out: BTreeSet<u32>,
@@ -102,7 +105,7 @@ impl Watch {
             links: HashMap::default(),
             vanished: Vec::new(),
             free: Vec::new(),
-            containers: BTreeMap::new(),
+            roster: Roster::default(),
             strangers: BTreeMap::new(),
             left_out: BTreeSet::new(),
             capture,
@@ -135,11 +138,7 @@ impl Watch {
             }
             self.take(change, engine, output);
         }
-        warn(&format!(
-            "watching {} interfaces of {} containers",
-            self.links.len(),
-            self.containers.values().filter(|container| !container.sandbox).count()
-        ));
+        warn(&self.roster.summary(self.links.len()));
     }
 
     /// Takes the host's news.
@@ -163,9 +162,7 @@ impl Watch {
         if self.visibility.is_alive(&gone.processes) {
             if gone.at.elapsed() >= BLIND_AFTER && !gone.told {
                 gone.told = true;
-                let blindness = Some(Blindness::InterfaceGone);
-                let at = now();
-                engine.handle(Input::Visibility { at, link: id, blindness }, output);
+                sight(id, Sight::Lost(Blindness::InterfaceGone), engine, output);
             }
             gone.looked = Instant::now();
             self.vanished.push(gone);
@@ -173,31 +170,63 @@ impl Watch {
         }
         self.bulk_of_gone += watched.bulk;
         self.links.remove(&gone.index);
+        self.roster.forget(gone.index);
         engine.handle(Input::LinkGone(id), output);
         self.kept.gone(id);
         self.free.push(id);
     }
 
+    /// An interface is there that leads where one led that has vanished, while what ran there still
+    /// runs: it is that one, under whatever number. Another that has got its number is not.
+    fn come_back(&mut self, link: &Link, engine: &mut Engine, output: &mut dyn Sink) {
+        let leads = |gone: &Vanished| {
+            let known = self.links.get(&gone.index);
+            known.is_some_and(|watched| watched.link.peer_nsid == link.peer_nsid)
+                && self.visibility.is_alive(&gone.processes)
+        };
+        // Of several that lead there, the one with its number, or its other end.
+        let like = |gone: &Vanished| {
+            let known = self.links.get(&gone.index);
+            let same_end = known.is_some_and(|one| one.link.peer_index == link.peer_index);
+            (gone.index != link.index, !same_end)
+        };
+        let place = (0..self.vanished.len())
+            .filter(|place| leads(&self.vanished[*place]))
+            .min_by_key(|place| like(&self.vanished[*place]));
+        if let Some(place) = place
+            && (self.vanished[place].index == link.index || !self.links.contains_key(&link.index))
+        {
+            let gone = self.vanished.swap_remove(place);
+            let Some(watched) = self.links.remove(&gone.index) else { return };
+            let id = watched.id;
+            self.links.insert(link.index, watched);
+            if gone.told {
+                sight(id, Sight::Regained(&GONE), engine, output);
+            }
+        } else if let Some(place) = self.vanished.iter().position(|one| one.index == link.index) {
+            let mut other = self.vanished.swap_remove(place);
+            other.processes.clear();
+            self.let_go(other, engine, output);
+        }
+    }
+
     /// Interfaces that were set down, and are still, while their container lives.
     fn look_at_downs(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
         for watched in self.links.values_mut().filter(|watched| watched.vanished.is_none()) {
-            let blindness = match (&watched.down, watched.told_down) {
+            let news = match (&watched.down, watched.told_down) {
                 (Some(since), false) if since.elapsed() >= DOWN_AFTER => {
-                    Some(Blindness::InterfaceDown)
+                    Sight::Lost(Blindness::InterfaceDown)
                 }
-                (None, true) => None,
+                (None, true) => Sight::Regained(&DOWN),
                 _ => continue,
             };
-            let index = watched.link.index;
-            let sharing = self.containers.values().filter(|one| one.interfaces.contains(&index));
-            let processes: Vec<u32> =
-                sharing.filter(|one| !one.sandbox).flat_map(|one| &one.pids).copied().collect();
-            if blindness.is_some() && !self.visibility.is_alive(&processes) {
+            let down = watched.down.is_some();
+            let processes = || self.roster.processes(watched.link.index);
+            if down && !self.visibility.is_alive(&processes()) {
                 continue;
             }
-            watched.told_down = blindness.is_some();
-            let input = Input::Visibility { at: now(), link: watched.id, blindness };
-            engine.handle(input, output);
+            watched.told_down = down;
+            sight(watched.id, news, engine, output);
         }
     }
 
@@ -207,7 +236,7 @@ impl Watch {
                 self.interface(link, engine, output);
             }
             Change::InterfaceVanished(link) => {
-                let processes = self.processes(link.index);
+                let processes = self.roster.processes(link.index);
                 if let Some(watched) = self.links.get_mut(&link.index) {
                     let now = Instant::now();
                     watched.vanished = Some(now);
@@ -221,23 +250,19 @@ impl Watch {
                 }
             }
             Change::ContainerKnown(container) | Change::ContainerUpdated(container) => {
-                self.container(*container, engine, output);
+                self.roster.put(*container);
             }
-            Change::ContainerGone(container) => {
-                self.containers.remove(&container.id);
-                // A pod's others are told anew; the last one's name stays with its interface.
-                for index in container.interfaces {
-                    if self.sharing(index).next().is_some() {
-                        self.own(index, engine, output);
-                    }
-                }
-            }
+            Change::ContainerGone(container) => self.roster.remove(&container),
+            Change::Complete => self.settle(engine, output),
             Change::Message(text) => warn(&text),
             Change::Started => {}
         }
     }
 
     fn interface(&mut self, link: Link, engine: &mut Engine, output: &mut dyn Sink) {
+        if !self.vanished.is_empty() {
+            self.come_back(&link, engine, output);
+        }
         let index = link.index;
         let known = self.links.get(&index);
         let renamed = known.is_none_or(|watched| watched.link.name != link.name);
@@ -255,13 +280,14 @@ impl Watch {
         }
         let known = self.links.get(&index);
         let told_down = known.is_some_and(|watched| watched.told_down);
+        let of_app = known.is_some_and(|watched| watched.of_app);
         let down = match known.and_then(|watched| watched.down) {
             _ if link.up => None,
             Some(since) => Some(since),
             // One that was never up is being made.
             None => known.filter(|watched| watched.link.up).map(|_| Instant::now()),
         };
-        let watched = Watched { link, id, frames, bulk, vanished: None, down, told_down };
+        let watched = Watched { link, id, frames, bulk, vanished: None, down, told_down, of_app };
         self.links.insert(index, watched);
         self.strangers.remove(&index);
         if self.left_out.remove(&index) {
@@ -270,36 +296,37 @@ impl Watch {
         self.own(index, engine, output);
     }
 
-    fn container(&mut self, container: Container, engine: &mut Engine, output: &mut dyn Sink) {
-        let interfaces = container.interfaces.clone();
-        let known = self.containers.get(&container.id);
-        let news = known.is_none_or(|known| known.coverage != container.coverage);
-        if news && output.wants(RecordKind::Coverage) {
-            let links =
-                self.links.values().map(|watched| (watched.link.index, watched.link.clone()));
-            output.line(RecordKind::Coverage, &coverage_line(now(), &container, &links.collect()));
-        }
-        self.containers.insert(container.id.clone(), container);
-        for index in interfaces {
+    /// A look at the containers was told as a whole: draws from it what follows.
+    fn settle(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
+        for index in self.roster.take_changed() {
             self.own(index, engine, output);
         }
+        for (index, news) in self.roster.take_sights() {
+            if let Some(watched) = self.links.get(&index) {
+                sight(watched.id, news, engine, output);
+            }
+        }
+        if output.wants(RecordKind::Coverage) {
+            let links =
+                self.links.values().map(|watched| (watched.link.index, watched.link.clone()));
+            let links = links.collect();
+            for container in self.roster.take_news() {
+                let line = coverage_line(now(), &container, &links);
+                output.line(RecordKind::Coverage, &line);
+            }
+        }
     }
 
-    /// The processes behind an interface, but for the one that holds a pod's namespaces.
-    fn processes(&self, index: u32) -> Vec<u32> {
-        let apps = self.sharing(index).filter(|container| !container.sandbox);
-        apps.flat_map(|container| &container.pids).copied().collect()
-    }
-
-    /// The containers behind an interface.
-    fn sharing(&self, index: u32) -> impl Iterator<Item = &Container> {
-        self.containers.values().filter(move |container| container.interfaces.contains(&index))
-    }
-
-    /// Tells the engine whose an interface is.
-    fn own(&self, index: u32, engine: &mut Engine, output: &mut dyn Sink) {
-        let Some(watched) = self.links.get(&index) else { return };
-        let sharing: Vec<&Container> = self.sharing(index).collect();
+    /// Tells the engine whose an interface is. The last container's name stays with it: what only
+    /// holds a pod's namespaces says less.
+    fn own(&mut self, index: u32, engine: &mut Engine, output: &mut dyn Sink) {
+        let Some(watched) = self.links.get_mut(&index) else { return };
+        let sharing: Vec<_> = self.roster.sharing(index).collect();
+        let of_app = sharing.iter().any(|container| !container.sandbox);
+        if watched.of_app && !of_app {
+            return;
+        }
+        watched.of_app = of_app;
         let owner = identity::owner(watched.id, &watched.link.name, &sharing);
         engine.handle(Input::Owner(&owner), output);
     }
@@ -380,8 +407,8 @@ impl Watch {
         self.look_at_downs(engine, output);
         let counts = self.reader.counts();
         for (link, blindness) in self.visibility.look(counts, captured(&self.links)) {
-            let link = link.unwrap_or(MONITOR);
-            engine.handle(Input::Visibility { at: now(), link, blindness }, output);
+            let news = blindness.map_or(Sight::Regained(&BYPASSED), Sight::Lost);
+            sight(link.unwrap_or(MONITOR), news, engine, output);
         }
         output.flush();
         self.kept.flush();
@@ -439,4 +466,9 @@ fn captured(links: &Links) -> impl Iterator<Item = Captured<'_>> {
         name: &watched.link.name,
         frames: watched.frames,
     })
+}
+
+/// Tells the engine how well a link's container is seen.
+fn sight(link: LinkId, sight: Sight, engine: &mut Engine, output: &mut dyn Sink) {
+    engine.handle(Input::Visibility { at: now(), link, sight }, output);
 }
