@@ -3,6 +3,7 @@
 pub mod coverage;
 pub mod doctor;
 mod identity;
+mod kept;
 pub mod info;
 mod live;
 mod lookout;
@@ -17,6 +18,7 @@ mod state;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -83,8 +85,11 @@ fn queued_output(
         Some(file) => file,
     };
     confinement.begin();
-    let (queue, writer) = queue::start(settings, file, confinement.thread(&[]))
-        .context("no thread can be started for the output")?;
+    let (queue, writer) = queue::start(settings, file, confinement.thread(&[]), {
+        let place = place(args);
+        move |news| warn(&format!("{place}: {news}"))
+    })
+    .context("no thread can be started for the output")?;
     Ok(((format.make)(options, Box::new(queue)), writer))
 }
 
@@ -93,7 +98,10 @@ fn destination(args: &ResultArgs) -> anyhow::Result<(Option<File>, Options)> {
     let (file, look) = match &args.output {
         None => (None, Look::of_stdout()),
         Some(path) => {
-            let file = File::create(path).with_context(|| {
+            // Findings name containers and what they did: for the owner and its group.
+            let mut options = File::options();
+            options.write(true).create(true).truncate(true).mode(0o640);
+            let file = options.open(path).with_context(|| {
                 format!("{}: cannot be written; check the path given with --output", path.display())
             })?;
             (Some(file), Look { width: Look::WIDTH, colour: false })

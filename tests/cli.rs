@@ -7,6 +7,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -382,6 +383,9 @@ fn writes_what_is_asked_for() {
     }
     let report = stdout(&desk.run(&["replay", "--format", "table", "plain.pcap"]));
     assert!(report.contains("Containers (1)"), "{report}");
+    desk.run(&["replay", "--output", "records.json", "plain.pcap"]);
+    let mode = fs::metadata(desk.0.path().join("records.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o137, 0, "{mode:o}: for owner and group");
     assert!(!report.contains('\u{1b}'), "no colour where there is no terminal");
 }
 

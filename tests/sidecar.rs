@@ -335,10 +335,15 @@ fn reads_its_configuration_again() {
     lab.signal("-HUP", watcher);
     lab.hears(watcher, "did you mean `flows_max`?; the configuration before it stays in force");
     let allow = "[[allow]]\nreason = \"r\"\nowner = \"o\"\nport = 4444\n";
-    fs::write(&config, format!("{allow}[output]\nstats_interval_s = 1\n[flow]\nflows_max = 9\n"))
-        .unwrap();
+    let void = "[[allow]]\nreason = \"move\"\nowner = \"o\"\nport = 1\nexpires = 2026-01-01\n";
+    fs::write(
+        &config,
+        format!("{allow}{void}[output]\nstats_interval_s = 1\n[flow]\nflows_max = 9\n"),
+    )
+    .unwrap();
     lab.signal("-HUP", watcher);
-    lab.hears(watcher, "read again; allow-list entries: 1");
+    lab.hears(watcher, "read again; allow-list entries: 2");
+    lab.hears(watcher, "entry `port=1` (move) expired on 2026-01-01: it silences nothing");
     lab.hears(watcher, "wait for the next start: flow.flows_max");
     let stats = || of_kind(&fs::read_to_string(&records).unwrap_or_default(), "stats");
     until(Duration::from_secs(5), || !stats().is_empty());
@@ -462,4 +467,47 @@ fn the_last_frames_of_an_interface_that_goes_are_heard() {
     let passed = &stats["vethwatch"]["interfaces"][0]["passed_frames"];
     assert!(passed.as_u64() >= Some(19), "{stats}");
     assert_eq!(&stats["vethwatch"]["counters"]["frames"], passed, "{stats}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_full_disk_ends_no_capture_and_no_loss_is_silent() {
+    let mut lab = Lab::new();
+    let disk = lab.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "none"])
+        .arg(&disk)
+        .output()
+        .unwrap();
+    assert!(mount.status.success(), "{mount:?}");
+    let filler = disk.join("filler");
+    fs::write(&filler, vec![0; 60 << 10]).unwrap();
+    let (records, kept) = (disk.join("records"), disk.join("kept"));
+    let watcher = lab.watch_with(&[
+        "--output",
+        records.to_str().unwrap(),
+        "--write",
+        kept.to_str().unwrap(),
+        "--events",
+        "flow",
+    ]);
+    let other = lab.other.clone();
+    let calls = "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+        for n in range(200): s.sendto(b'x'*200,('10.213.7.1',2000+n))";
+    let sender = lab.python(&other, calls);
+    lab.children[sender].wait().unwrap();
+    lab.hears(watcher, "--write: packets are not kept for now: No space left");
+    fs::remove_file(&filler).unwrap();
+    lab.hears(watcher, "--write: packets are kept again; not kept so far:");
+    fs::write(&filler, vec![0; 40 << 10]).unwrap();
+    let (code, took) = lab.end_by("-TERM", watcher);
+    let unmounted = Command::new("umount").args(["-l"]).arg(&disk).status().unwrap();
+    assert!(unmounted.success());
+    let log = lab.log(watcher);
+    assert_eq!(code, Some(2), "{log}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(log.contains("records cannot be written for now: No space left"), "{log}");
+    assert!(log.contains("could not be written in time: ") && log.contains(" flow"), "{log}");
+    assert!(log.contains("packets or more were not kept"), "{log}");
 }

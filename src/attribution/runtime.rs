@@ -95,6 +95,8 @@ struct Socket {
     /// The last answer; it stands while the runtime restarts.
     known: BTreeMap<String, Known>,
     state: State,
+    /// It was asked before: that one answers from the start is no news.
+    asked: bool,
     failures: u32,
     not_before: Option<Instant>,
 }
@@ -145,6 +147,7 @@ impl Runtimes {
             client,
             known: BTreeMap::new(),
             state: State::Absent,
+            asked: false,
             failures: 0,
             not_before: None,
         });
@@ -217,7 +220,8 @@ impl Socket {
             }
         };
         let before = std::mem::replace(&mut self.state, state);
-        if before == self.state {
+        let first = !std::mem::replace(&mut self.asked, true);
+        if before == self.state || first && self.state == State::Answers {
             return None;
         }
         let path = self.path.display();

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{CONTAINER_LINK, Interface};
@@ -54,7 +55,7 @@ impl CaptureFiles {
             path: path.to_path_buf(),
             file_bytes_max,
             files_max: files_max.max(1),
-            file: BufWriter::new(File::create(path)?),
+            file: BufWriter::new(create(path)?),
             file_bytes: 0,
             number: 1,
             kept: VecDeque::new(),
@@ -123,25 +124,50 @@ impl CaptureFiles {
         self.block(SECTION, &body, &[])
     }
 
+    /// Begins the next file after one that could not be written to its end. Nothing older is deleted
+    /// unless that works.
+    ///
+    /// # Errors
+    /// The next file cannot be created or written.
+    pub fn go_on(&mut self) -> io::Result<()> {
+        let next = self.path_of(self.number + 1);
+        let cut_off = std::mem::replace(&mut self.file, BufWriter::new(create(&next)?));
+        // What is buffered belongs to a block that was cut off.
+        let (old, _) = cut_off.into_parts();
+        if let Err(error) = self.begin().and_then(|()| self.file.flush()) {
+            let failed = std::mem::replace(&mut self.file, BufWriter::new(old));
+            let _ = failed.into_parts();
+            let _ = fs::remove_file(next);
+            return Err(error);
+        }
+        self.begun();
+        Ok(())
+    }
+
     fn rotate(&mut self) -> io::Result<()> {
         self.file.flush()?;
-        let path = |number: u64| {
-            let mut name = self.path.clone().into_os_string();
-            if number > 1 {
-                name.push(format!(".{}", number - 1));
-            }
-            PathBuf::from(name)
-        };
-        let (full, next) = (path(self.number), path(self.number + 1));
-        self.kept.push_back(full);
+        self.file = BufWriter::new(create(&self.path_of(self.number + 1))?);
+        self.begun();
+        self.begin()
+    }
+
+    /// The next file is begun: the one before is closed, and what is beyond the bound deleted.
+    fn begun(&mut self) {
+        self.kept.push_back(self.path_of(self.number));
+        self.number += 1;
         while self.kept.len() >= self.files_max {
             let Some(oldest) = self.kept.pop_front() else { break };
             // One that somebody took away already is gone, which is all that is wanted.
             let _ = fs::remove_file(oldest);
         }
-        self.file = BufWriter::new(File::create(next)?);
-        self.number += 1;
-        self.begin()
+    }
+
+    fn path_of(&self, number: u64) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        if number > 1 {
+            name.push(format!(".{}", number - 1));
+        }
+        name.into()
     }
 
     fn describe(&mut self, link: LinkId) -> io::Result<u32> {
@@ -176,6 +202,18 @@ impl CaptureFiles {
         self.file.write_all(&[0; 3][..padding])?;
         self.file.write_all(&length.to_ne_bytes())
     }
+}
+
+/// Packets hold what was said: for us alone. No link is followed to another's file.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(path)?;
+    // It may have been there, for others to read.
+    if file.metadata()?.is_file() {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
@@ -242,6 +280,22 @@ mod tests {
         assert_eq!(seen[1], "0 1795500000000000001 10 [97, 98, 99, 100, 101]");
         assert_eq!(seen[2], format!("1 {:?}", interface("veth7")));
         assert_eq!(seen[3], "1 1795500000000000002 6 [120]");
+    }
+
+    #[test]
+    fn packets_are_for_their_owner_and_go_to_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (new, old) = (folder.path().join("new"), folder.path().join("old"));
+        fs::write(&old, "").unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o644)).unwrap();
+        for path in [&new, &old] {
+            CaptureFiles::create(path, 1_000, 2).unwrap();
+            assert_eq!(mode(path), 0o600);
+        }
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&old, &link).unwrap();
+        assert!(CaptureFiles::create(&link, 1_000, 2).is_err());
     }
 
     #[test]

@@ -51,7 +51,12 @@ impl Problem {
                 key: path.join("."),
                 complaint: format!("is refused: {}", error.message()),
             },
-            (_, None) => Self { line, key: String::new(), complaint: error.message().to_owned() },
+            (_, None) => match without_value(text, line) {
+                Some(key) => {
+                    Self { line, key: key.to_owned(), complaint: "has no value".to_owned() }
+                }
+                None => Self { line, key: String::new(), complaint: error.message().to_owned() },
+            },
         }
     }
 
@@ -192,6 +197,14 @@ fn wanted(expected: &str) -> String {
     text.to_owned()
 }
 
+/// The key of a line that ends where its value should begin: the crate takes that for a text without
+/// quotes.
+fn without_value(text: &str, line: usize) -> Option<&str> {
+    let (key, rest) = text.lines().nth(line.checked_sub(1)?)?.split_once('=')?;
+    let rest = rest.trim();
+    (rest.is_empty() || rest.starts_with('#')).then(|| key.trim())
+}
+
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
@@ -301,6 +314,12 @@ mod tests {
             (
                 "[[allow]]\nreason = \"x\"",
                 ":1: `allow.0` has no `owner`: say who decided, so that they can be asked",
+            ),
+            ("[flow]\nflows_max = # many\n", ":2: `flows_max` has no value"),
+            ("bogus =", ":1: `bogus` has no value"),
+            (
+                "[flow]\nflows_max = many\n",
+                ":2: string values must be quoted, expected literal string",
             ),
             ("[flow\n", ":1: unclosed table, expected `]`"),
         ] {

@@ -13,16 +13,15 @@ use anyhow::{Context, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::kept::Kept;
 use super::warn;
 use crate::alert::CaptureState;
 use crate::capture::Interface;
 use crate::capture::batch::Batch;
 use crate::capture::live::{Counts, Found, Heard, LiveError, LiveReader, now};
 use crate::capture::shed::{Bulk, Fate};
-use crate::capture::write::CaptureFiles;
-use crate::cli::{KeepArgs, ResultArgs};
+use crate::cli::ResultArgs;
 use crate::config::capture::Settings;
-use crate::decode::Frame;
 use crate::engine::{Engine, Input};
 use crate::event::LinkId;
 use crate::output::{InterfaceCounts, Sink, queue};
@@ -84,60 +83,6 @@ impl Signals {
     fn clear(&self) {
         let mut bytes = [0; 64];
         while matches!((&self.came).read(&mut bytes), Ok(read) if read > 0) {}
-    }
-}
-
-/// What is kept of the packets, if that was asked for. A file that cannot be written any more is said
-/// once, and costs no finding.
-pub(super) struct Kept(Option<CaptureFiles>);
-
-impl Kept {
-    /// Begins the first file.
-    pub(super) fn create(args: &KeepArgs) -> anyhow::Result<Self> {
-        let Some(path) = &args.write else { return Ok(Self(None)) };
-        let files = CaptureFiles::create(path, args.write_mib << 20, args.write_files);
-        let files = files.with_context(|| {
-            format!("{}: cannot be written; check the path given with --write", path.display())
-        })?;
-        Ok(Self(Some(files)))
-    }
-
-    /// Tells of an interface, before its first frame.
-    pub(super) fn link(&mut self, link: LinkId, interface: Interface) {
-        if let Some(files) = &mut self.0 {
-            files.link(link, interface);
-        }
-    }
-
-    /// Forgets an interface.
-    pub(super) fn gone(&mut self, link: LinkId) {
-        if let Some(files) = &mut self.0 {
-            files.gone(link);
-        }
-    }
-
-    /// Keeps a frame.
-    #[inline]
-    pub(super) fn frame(&mut self, link: LinkId, frame: &Frame<'_>) {
-        if let Some(files) = &mut self.0 {
-            let result = files.frame(link, frame);
-            self.check(result);
-        }
-    }
-
-    /// Writes out what is buffered.
-    pub(super) fn flush(&mut self) {
-        if let Some(files) = &mut self.0 {
-            let result = files.flush();
-            self.check(result);
-        }
-    }
-
-    fn check(&mut self, result: std::io::Result<()>) {
-        if let Err(error) = result {
-            warn(&format!("--write: packets are no longer kept: {error}; check its space"));
-            self.0 = None;
-        }
     }
 }
 
@@ -333,8 +278,7 @@ impl Watch {
         let ending = Ending::begin();
         while self.hear(engine, output) && ending.may_drain() {}
         self.note_counts(engine, output);
-        self.kept.flush();
-        ending.finish(engine, output, writer, args)
+        ending.finish(self.kept, engine, output, (writer, args))
     }
 }
 
@@ -382,12 +326,15 @@ impl Ending {
     }
 
     /// Closes flows and findings, and waits for what can be written in time.
+    ///
+    /// # Errors
+    /// Records could not be written, or packets not be kept: some were lost.
     pub(super) fn finish(
         self,
+        kept: Kept,
         engine: &mut Engine,
         output: &mut dyn Sink,
-        writer: &queue::Writer,
-        args: &ResultArgs,
+        (writer, args): (&queue::Writer, &ResultArgs),
     ) -> anyhow::Result<()> {
         let Self(begin) = self;
         writer.wait_for_room(begin + PATIENCE);
@@ -395,19 +342,31 @@ impl Ending {
         let left = writer.close(WRITTEN.saturating_sub(begin.elapsed()));
         output.flush();
         super::check_written(output, args)?;
-        let dropped = writer.dropped();
+        let kept = kept.end();
+        let (dropped, failure) = (writer.dropped(), writer.failure());
+        let mut lost = Vec::new();
         if dropped.total() > 0 {
-            warn(&format!(
-                "{}: records dropped for want of room in the queue (output.queue_bytes): {dropped}",
-                super::place(args)
-            ));
+            let text = format!(
+                "records dropped for want of room in the queue (output.queue_bytes): {dropped}"
+            );
+            match &failure {
+                // The reader was slow, which is no failure of ours.
+                None => warn(&format!("{}: {text}", super::place(args))),
+                Some(_) => lost.push(text),
+            }
         }
         if left.total() > 0 {
-            bail!(
-                "{}: these records could not be written in time, since nobody reads them: {left}",
-                super::place(args)
-            );
+            let why = if failure.is_none() { ", since nobody reads them" } else { "" };
+            lost.push(format!("these records could not be written in time{why}: {left}"));
         }
-        Ok(())
+        if lost.is_empty() {
+            return kept;
+        }
+        if let Err(error) = kept {
+            warn(&format!("{error:#}"));
+        }
+        let failure = failure.map(|error| format!(" (the last failure: {error})"));
+        let failure = failure.unwrap_or_default();
+        bail!("{}: {}{failure}", super::place(args), lost.join("; "))
     }
 }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::live::{Kept, Signals, TICK};
+use super::kept::Kept;
+use super::live::{Signals, TICK};
 use super::privilege::Confinement;
 use super::reload::Reload;
 use super::state::Keeper;

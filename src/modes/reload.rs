@@ -9,6 +9,7 @@ use std::path::Path;
 use toml::Table;
 
 use super::warn;
+use crate::capture::live::now;
 use crate::config::Config;
 use crate::engine::Engine;
 
@@ -25,6 +26,7 @@ pub(super) struct Reload<'a> {
 impl<'a> Reload<'a> {
     /// The configuration as it was read at the start.
     pub(super) fn new(path: Option<&'a Path>, config: &Config) -> Self {
+        warn_of_expired(config);
         Self { path, started: config.to_table() }
     }
 
@@ -45,11 +47,25 @@ impl<'a> Reload<'a> {
         engine.set_allow_list(&config.allow);
         let entries = config.allow.len();
         warn(&format!("SIGHUP: the configuration was read again; allow-list entries: {entries}"));
+        warn_of_expired(&config);
         let waiting = waiting(&self.started, &config.to_table());
         if !waiting.is_empty() {
             warn(&format!("SIGHUP: these changes wait for the next start: {}", waiting.join(", ")));
         }
         Some(config)
+    }
+}
+
+/// An entry that has expired silences nothing: better said now than by the finding.
+fn warn_of_expired(config: &Config) {
+    let now = now();
+    for entry in config.allow.iter().filter(|entry| entry.expired(now)) {
+        let until = entry.expires.map(|date| date.to_string()).unwrap_or_default();
+        let reason = &entry.reason;
+        warn(&format!(
+            "allow-list entry `{entry}` ({reason}) expired on {until}: it silences nothing; renew or \
+             remove it"
+        ));
     }
 }
 

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::live::{Kept, Signals, TICK, Watch};
+use super::kept::Kept;
+use super::live::{Signals, TICK, Watch};
 use super::lookout::{Lookout, Seen};
 use super::privilege::Confinement;
 use super::reload::Reload;

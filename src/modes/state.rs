@@ -209,18 +209,23 @@ fn parse(bytes: &[u8]) -> Result<State, String> {
     Ok(State { lines: body.lines().map(Into::into).collect(), evicted: 0 })
 }
 
-/// Writes a file beside it, and puts that in its place.
+/// Writes a file beside it, and puts that in its place. One that could not be written is not left.
 fn save(path: &Path, state: &State) -> io::Result<()> {
+    let new = beside(path, "new");
+    write_new(&new, state).and_then(|()| fs::rename(&new, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })?;
+    File::open(folder(path))?.sync_all()
+}
+
+fn write_new(new: &Path, state: &State) -> io::Result<()> {
     let parts: Vec<&[u8]> =
         state.lines.iter().flat_map(|line| [line.as_bytes(), b"\n".as_slice()]).collect();
     let head = serde_json::to_string(&Head::of(sum(&parts)))?;
-    let new = beside(path, "new");
-    let mut file = BufWriter::new(create(&new)?);
+    let mut file = BufWriter::new(create(new)?);
     writeln!(file, "{head}")?;
     parts.iter().try_for_each(|part| file.write_all(part))?;
-    file.into_inner()?.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(folder(path))?.sync_all()
+    file.into_inner()?.sync_all()
 }
 
 /// For us alone: it says where containers went.
@@ -311,6 +316,15 @@ mod tests {
             good(&path);
             assert_eq!(load(&path, 1_000).unwrap().lines.len(), 2, "{case}: goes on");
         }
+    }
+
+    #[test]
+    fn a_writing_that_fails_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        fs::create_dir(&path).unwrap();
+        assert!(save(&path, &state(&["one"])).is_err(), "a folder is in its place");
+        assert_eq!(files(folder.path()), ["state"]);
     }
 
     #[test]

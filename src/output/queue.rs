@@ -4,9 +4,11 @@
 //! dropped and counted by kind. Flow, DNS and TLS records may fill three quarters of the queue,
 //! counters seven eighths, alerts all of it; an alert that finds no room takes the place of the
 //! oldest records that are none.
+//!
+//! A write that fails (a full disk) is tried again, from where it stopped, until it succeeds: a disk is
+//! a slow reader. Only a reader that has gone ends it.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,6 +17,11 @@ use std::time::{Duration, Instant};
 use super::carrier::{Batch, Carrier, Counts};
 use crate::config::output::Settings;
 use crate::record::RecordKind;
+
+/// Between two tries to write.
+const RETRY: Duration = Duration::from_secs(1);
+/// The same where the other end has no room for the moment.
+const RETRY_FULL: Duration = Duration::from_millis(20);
 
 /// Emptied buffers kept for the next batches (count).
 const SPARE_MAX: usize = 8;
@@ -51,8 +58,10 @@ struct State {
     /// Until then, who brings records waits for room.
     patience: Option<Instant>,
     closed: bool,
+    /// The reader has gone.
     failed: bool,
-    error: Option<io::Error>,
+    /// The last write that failed, and was tried again.
+    failure: Option<String>,
 }
 
 #[derive(Debug)]
@@ -84,14 +93,15 @@ fn share(records: &Counts) -> u64 {
 }
 
 /// A queue before a file, pipe or terminal, with the thread that empties it. The thread does `first`
-/// before anything else.
+/// before anything else, and tells people by `say` when it cannot write, and when it can again.
 ///
 /// # Errors
 /// No thread can be started.
 pub fn start(
     settings: &Settings,
-    file: File,
+    file: impl Write + Send + 'static,
     first: impl FnOnce() + Send + 'static,
+    say: impl Fn(&str) + Send + 'static,
 ) -> io::Result<(Queue, Writer)> {
     let shared = Arc::new(Shared {
         bytes_max: settings.queue_bytes,
@@ -103,7 +113,7 @@ pub fn start(
     let of_thread = Arc::clone(&shared);
     thread::Builder::new().name("output".to_owned()).spawn(move || {
         first();
-        of_thread.write(file);
+        of_thread.write(file, &say);
     })?;
     Ok((Queue(Arc::clone(&shared)), Writer(shared)))
 }
@@ -125,7 +135,7 @@ impl Shared {
     }
 
     /// The thread: writes until the queue is closed and empty, or the reader has gone.
-    fn write(&self, mut file: File) {
+    fn write(&self, mut file: impl Write, say: &dyn Fn(&str)) {
         let mut state = self.state();
         loop {
             let Some(batch) = state.waiting.pop_front() else {
@@ -137,14 +147,13 @@ impl Shared {
             };
             state.writing = batch.records;
             drop(state);
-            let written = file.write_all(&batch.bytes);
+            let written = self.write_whole(&mut file, &batch.bytes, say);
             state = self.state();
             state.writing = Counts::default();
             state.bytes -= batch.bytes.len() as u64;
             state.records -= batch.records.total();
-            if let Err(error) = written {
+            if written.is_err() {
                 state.failed = true;
-                state.error = Some(error);
                 state.waiting.clear();
                 self.went.notify_all();
                 return;
@@ -159,6 +168,54 @@ impl Shared {
     }
 }
 
+/// The reader has gone.
+struct ReaderGone;
+
+impl Shared {
+    /// Writes all of it, however long that takes: no record is cut off.
+    fn write_whole(
+        &self,
+        file: &mut impl Write,
+        mut bytes: &[u8],
+        say: &dyn Fn(&str),
+    ) -> Result<(), ReaderGone> {
+        let mut failing = false;
+        while !bytes.is_empty() {
+            let written = file.write(bytes);
+            let error = match written {
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(written) => {
+                    bytes = bytes.get(written..).unwrap_or_default();
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                io::ErrorKind::BrokenPipe => return Err(ReaderGone),
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => thread::sleep(RETRY_FULL),
+                _ => {
+                    if !failing {
+                        failing = true;
+                        say(&format!(
+                            "records cannot be written for now: {error}; check its space and \
+                             permissions, it is tried again"
+                        ));
+                        self.state().failure = Some(error.to_string());
+                    }
+                    thread::sleep(RETRY);
+                }
+            }
+        }
+        if failing {
+            let dropped = self.state().dropped;
+            let lost = if dropped.total() == 0 { "none".to_owned() } else { dropped.to_string() };
+            say(&format!("records are written again; dropped so far: {lost}"));
+        }
+        Ok(())
+    }
+}
+
 impl Carrier for Queue {
     #[expect(clippy::disallowed_methods, reason = "patience is measured by the clock")]
     fn carry(&mut self, batch: Batch<'_>) -> io::Result<()> {
@@ -168,7 +225,7 @@ impl Carrier for Queue {
         let eighths = share(&batch.records);
         loop {
             if state.failed {
-                return Err(state.error.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()));
+                return Err(io::ErrorKind::BrokenPipe.into());
             }
             if shared.has_room(&state, bytes, records, eighths) {
                 break;
@@ -202,12 +259,10 @@ impl Carrier for Queue {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut state = self.0.state();
-        match state.error.take() {
-            Some(error) => Err(error),
-            None if state.failed => Err(io::ErrorKind::BrokenPipe.into()),
-            None => Ok(()),
+        if self.0.state().failed {
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
+        Ok(())
     }
 
     fn dropped(&self) -> Option<Counts> {
@@ -219,6 +274,11 @@ impl Writer {
     /// Records dropped so far.
     pub fn dropped(&self) -> Counts {
         self.0.state().dropped
+    }
+
+    /// Why the last write that failed did, if any did; it was tried again.
+    pub fn failure(&self) -> Option<String> {
+        self.0.state().failure.clone()
     }
 
     /// From now until then, records wait for room instead of being dropped: for the end of a run,

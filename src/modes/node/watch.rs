@@ -22,7 +22,8 @@ use crate::config::capture::Settings;
 use crate::detect::blind_spot::{BYPASSED, Blindness, DOWN, GONE, Sight};
 use crate::engine::{Engine, Input};
 use crate::event::LinkId;
-use crate::modes::live::{self, Ending, Kept, Signals};
+use crate::modes::kept::Kept;
+use crate::modes::live::{self, Ending, Signals};
 use crate::modes::warn;
 use crate::output::{InterfaceCounts, Sink, queue};
 use crate::record::RecordKind;
@@ -427,8 +428,7 @@ impl Watch {
         while self.alive && self.hear(engine, output) && ending.may_drain() {}
         self.visibility.look_at_end(self.reader.counts(), captured(&self.links));
         self.note_counts(engine, output);
-        self.kept.flush();
-        ending.finish(engine, output, writer, args)
+        ending.finish(self.kept, engine, output, (writer, args))
     }
 
     fn note_counts(&mut self, engine: &mut Engine, output: &mut dyn Sink) {

@@ -1,5 +1,6 @@
 //! The queue before readers that stop, read, and go.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -8,7 +9,8 @@ use super::*;
 /// A writer whose reader never reads, filled until nothing more goes.
 fn stuck(settings: &Settings) -> (Queue, Writer, UnixStream) {
     let (reader, file) = UnixStream::pair().unwrap();
-    let (mut queue, writer) = start(settings, File::from(OwnedFd::from(file)), || {}).unwrap();
+    let (mut queue, writer) =
+        start(settings, File::from(OwnedFd::from(file)), || {}, |_| {}).unwrap();
     // More than a socket takes: the thread waits in the middle of it from now on.
     queue.carry(batch(&vec![b'x'; 16 << 20], RecordKind::Flow)).unwrap();
     while writer.0.state().writing.total() == 0 {
@@ -57,7 +59,8 @@ fn an_alert_takes_the_place_of_what_is_none() {
 fn all_is_written_to_whoever_reads() {
     let (reader, file) = UnixStream::pair().unwrap();
     let settings = Settings { queue_bytes: 1_000, queue_records_max: 10, stats_interval_s: 0 };
-    let (mut queue, writer) = start(&settings, File::from(OwnedFd::from(file)), || {}).unwrap();
+    let (mut queue, writer) =
+        start(&settings, File::from(OwnedFd::from(file)), || {}, |_| {}).unwrap();
     let read = thread::spawn(move || io::copy(&mut &reader, &mut io::sink()).unwrap());
     #[expect(clippy::disallowed_methods, reason = "patience is measured by the clock")]
     writer.wait_for_room(Instant::now() + Duration::from_secs(60));
@@ -72,10 +75,64 @@ fn all_is_written_to_whoever_reads() {
 #[test]
 fn a_reader_that_went_is_noticed() {
     let (reader, file) = UnixStream::pair().unwrap();
-    let (mut queue, writer) = start(&small(), File::from(OwnedFd::from(file)), || {}).unwrap();
+    let (mut queue, writer) =
+        start(&small(), File::from(OwnedFd::from(file)), || {}, |_| {}).unwrap();
     drop(reader);
     queue.carry(batch(b"x", RecordKind::Alert)).unwrap();
     writer.close(Duration::from_secs(60));
     assert_eq!(queue.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     assert!(queue.carry(batch(b"x", RecordKind::Alert)).is_err());
+}
+
+/// A disk that is full for a while, in the middle of a record.
+struct Disk {
+    room: usize,
+    failures: usize,
+    written: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.room == 0 && self.failures > 0 {
+            self.failures -= 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let taken = if self.room == 0 { bytes.len() } else { bytes.len().min(self.room) };
+        self.room = self.room.saturating_sub(taken);
+        self.written.lock().unwrap().extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_slow_reader() {
+    let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let say = {
+        let said = Arc::clone(&said);
+        move |text: &str| said.lock().unwrap().push(text.to_owned())
+    };
+    let disk = Disk { room: 8, failures: 1, written: Arc::clone(&written) };
+    let settings = Settings { queue_bytes: 1_000, queue_records_max: 4, stats_interval_s: 0 };
+    let (mut queue, writer) = start(&settings, disk, || {}, say).unwrap();
+    queue.carry(batch(b"{first}\n{sec", RecordKind::Alert)).unwrap();
+    while said.lock().unwrap().is_empty() {
+        thread::yield_now();
+    }
+    for _ in 0..4 {
+        queue.carry(batch(b"{flow}\n", RecordKind::Flow)).unwrap();
+    }
+    assert!(queue.flush().is_ok(), "the capture goes on");
+    assert_eq!(writer.close(Duration::from_secs(60)), Counts::default());
+    assert_eq!(writer.dropped().to_string(), "2 flow", "three quarters of the queue are bulk's");
+    assert!(writer.failure().is_some());
+    assert_eq!(&**written.lock().unwrap(), b"{first}\n{sec{flow}\n{flow}\n", "nothing is cut off");
+    while said.lock().unwrap().len() < 2 {
+        thread::yield_now();
+    }
+    assert!(said.lock().unwrap()[1].contains("again; dropped so far: 2 flow"));
 }
