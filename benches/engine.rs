@@ -53,12 +53,12 @@ fn allocations(kind: usize, packets: u32) -> u64 {
     allocation_counter::measure(|| traffic.feed(&mut engine, 0, &mut Findings(0))).count_total
 }
 
-/// Instructions of a run, making the traffic included: that cancels out only in part, so it is
-/// counted from the first call of the engine on.
+/// Instructions of a run, making the traffic included: that cancels out only in part, so only what
+/// [`traffic::step`] calls is counted.
 fn instructions(kind: usize, packets: u32) -> Option<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
-        .arg("--toggle-collect=*Engine*handle*")
+        .arg("--toggle-collect=*traffic*step*")
         .arg(std::env::current_exe().unwrap())
         .args(["run", &kind.to_string(), &packets.to_string()])
         .output()

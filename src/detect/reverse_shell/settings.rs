@@ -48,7 +48,8 @@ pub struct Settings {
     /// The same without the largest answer (ratio): mail handed to a slow server has one body.
     pub amplification_trimmed_min: f64,
     /// Variation of the silences from which a person types (standard deviation over mean).
-    /// Automated operators measure 0 to 0.1, persons 0.5 and more.
+    /// Automated operators measure 0 to 0.1, persons 0.5 and more, the calm ones 0.25: twice what
+    /// automata have.
     pub variation_min: f64,
     /// Variation of the answers from which they are output and not the same message again
     /// (standard deviation of the natural logarithm of their bytes).
@@ -91,7 +92,7 @@ impl Default for Settings {
             answered_min: 0.5,
             amplification_min: 1.5,
             amplification_trimmed_min: 1.0,
-            variation_min: 0.3,
+            variation_min: 0.2,
             answer_spread_min: 0.5,
             echoes_min: 8,
             duration_min_s: 15.0,
