@@ -3,7 +3,7 @@
 
 use super::Settings;
 use super::commands::{self, Verb};
-use super::line::{Fed, LINE, Line};
+use super::line::{Fed, Line};
 use super::signs::{self, Signs};
 use crate::time::Timestamp;
 
@@ -399,28 +399,38 @@ fn is_encoded(line: &[u8]) -> bool {
         && (line.ends_with(b"=") || line.iter().any(u8::is_ascii_digit))
 }
 
+/// Of an answer's first word, what its form is told by (bytes).
+const FORM: usize = 32;
+
 /// The form of an answer's line as one bit of 64: its first word with figures made equal, or the
 /// sign that it starts with. `{"a":1}` and `{"b":2}` are of one form, `OK` and `OK 7` too.
 fn form(line: &[u8]) -> u64 {
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(byte);
-    let length = line.iter().position(|byte| !is_word(byte)).unwrap_or(line.len()).max(1);
-    let mut word = [0; LINE];
-    let mut count = 0;
-    for byte in line.iter().take(length.min(LINE)) {
-        let byte = if byte.is_ascii_digit() { b'0' } else { *byte };
-        if byte == b'0' && count > 0 && word.get(count - 1) == Some(&b'0') {
-            continue;
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte);
+    let (mut hash, mut figure) = (FNV_BASIS, false);
+    for (place, byte) in line.iter().copied().take(FORM).enumerate() {
+        if place > 0 && !is_word(byte) {
+            break;
         }
-        if let Some(place) = word.get_mut(count) {
-            *place = byte;
-            count += 1;
+        if byte.is_ascii_digit() {
+            if !figure {
+                hash = hash_on(hash, b'0');
+            }
+            figure = true;
+        } else {
+            hash = hash_on(hash, byte);
+            figure = false;
         }
     }
-    let hash = hash(word.get(..count).unwrap_or_default());
     1 << ((hash ^ hash >> 16) % 64)
+}
+
+const FNV_BASIS: u32 = 0x811c_9dc5;
+
+const fn hash_on(hash: u32, byte: u8) -> u32 {
+    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
 }
 
 /// FNV-1a: only to tell lines apart, never a key.
 fn hash(line: &[u8]) -> u32 {
-    line.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    line.iter().fold(FNV_BASIS, |hash, byte| hash_on(hash, *byte))
 }
