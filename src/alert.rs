@@ -38,7 +38,7 @@ const GROWTH: f64 = 10.0;
 pub enum AlertState {
     /// First report.
     Open,
-    /// It grew by an order of magnitude, or in severity.
+    /// It grew by an order of magnitude, or in severity; or it has grown, and pauses.
     Update,
     /// What it was about is over.
     Close,
@@ -162,6 +162,8 @@ struct Open {
     reported_magnitude: f64,
     /// [`Alert::count`] when it was last reported; 0 before that.
     reported_count: u64,
+    /// Pauses after which there was something to report (count).
+    pauses: u32,
     /// By the allow-list, when it was last asked.
     silenced: bool,
     /// It waits for its container's name.
@@ -231,6 +233,7 @@ impl Alerts {
         let open = self.open.get_or_insert_with(key, || Open {
             reported_magnitude: finding.magnitude,
             reported_count: 0,
+            pauses: 0,
             alert: Alert::new(at, detector, container, finding.clone()),
             silenced: false,
             held: false,
@@ -279,6 +282,30 @@ impl Alerts {
     pub fn is_told(&self, container: &Container, (rule, subject): (&Rule, u64)) -> bool {
         let open = self.open.peek(&(container.number, rule.signature_id, subject));
         open.is_some_and(|open| !open.silenced && open.alert.severity() >= Severity::Medium)
+    }
+
+    /// What a finding was seen on has ended, and it may go on. Returns what was not reported yet: after
+    /// the first such pause, the second, the fourth and so on, for a shell may take a connection for
+    /// each of its commands.
+    pub fn pause(
+        &mut self,
+        at: Timestamp,
+        container: &Container,
+        rule: &'static Rule,
+        subject: u64,
+    ) -> Option<Alert> {
+        let open = self.open.peek_mut(&(container.number, rule.signature_id, subject))?;
+        if open.silenced || open.reported_count == 0 || open.alert.count == open.reported_count {
+            return None;
+        }
+        open.pauses = open.pauses.saturating_add(1);
+        if !open.pauses.is_power_of_two() {
+            return None;
+        }
+        let alert = report(open, at, &mut self.allow, self.capture)?;
+        open.reported_magnitude = open.reported_magnitude.max(alert.finding.magnitude);
+        self.emitted += 1;
+        Some(alert)
     }
 
     /// What a finding was about is over. Returns the alert's last form, if it was reported.

@@ -199,6 +199,13 @@ impl Finding {
 pub enum Verdict {
     /// There is a finding, or it has grown. May be repeated: the alert layer reports growth only.
     Raise(Box<Finding>),
+    /// What it was seen on has ended, and it may go on: what has grown since it was reported is due.
+    Pause {
+        /// Which rule.
+        rule: &'static Rule,
+        /// [`Finding::subject`].
+        subject: u64,
+    },
     /// What the finding was about is over.
     Close {
         /// Which rule.

@@ -97,3 +97,20 @@ fn a_name_learnt_later_silences_from_then_on() {
     let closed = alerts.close(at(2), &container, &RULE, 0);
     assert!(closed.is_some(), "who was told of it is told of its end");
 }
+
+#[test]
+fn what_has_grown_is_told_when_it_pauses() {
+    let (mut alerts, container) = (alerts(EXPIRES.replace("443", "1").as_str()), container());
+    let mut told = Vec::new();
+    for pause in 1..=9 {
+        for _ in 0..3 {
+            let alert = alerts.raise(at(pause), "exfiltration", &container, finding(1.0));
+            assert_eq!(alert.is_some(), pause == 1 && told.is_empty());
+            told.extend(alert.map(|alert| (0, alert.count)));
+        }
+        let alert = alerts.pause(at(pause), &container, &RULE, 0);
+        told.extend(alert.map(|alert| (pause, alert.count)));
+    }
+    assert_eq!(told, [(0, 1), (1, 3), (2, 6), (4, 12), (8, 24)], "each as often as all before");
+    assert!(alerts.close(at(10), &container, &RULE, 0).is_some());
+}

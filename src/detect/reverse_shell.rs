@@ -409,7 +409,12 @@ impl ReverseShell {
         if let Some(Watch { reported: Some((rule, ..)), .. }) = self.watched.remove(&seen.flow.id)
             && end != FlowEnd::CaptureEnd
         {
-            self.leave(seen.at, (subject(seen), rule.id));
+            let key = (subject(seen), rule.id);
+            self.leave(seen.at, key);
+            // Another connection may join it: it closes when none has.
+            if self.open.peek(&key).is_some_and(|open| open.flows == 0) {
+                verdicts.push(Verdict::Pause { rule, subject: key.0 });
+            }
         }
     }
 

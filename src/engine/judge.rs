@@ -346,6 +346,13 @@ fn judge(
                     baseline.destinations.suspect(at, key);
                 }
             }
+            Verdict::Pause { rule, subject } => {
+                if let Some(alert) = alerts.pause(at, container, rule, subject)
+                    && output.wants(RecordKind::Alert)
+                {
+                    output.record(&Record::Alert(&alert));
+                }
+            }
             Verdict::Close { rule, subject } => {
                 if let Some(alert) = alerts.close(at, container, rule, subject)
                     && output.wants(RecordKind::Alert)

@@ -205,7 +205,7 @@ impl Stage {
     fn findings(&self) -> impl Iterator<Item = &Finding> {
         let raised = self.found.iter().filter_map(|verdict| match verdict {
             Verdict::Raise(finding) => Some(&**finding),
-            Verdict::Close { .. } => None,
+            Verdict::Pause { .. } | Verdict::Close { .. } => None,
         });
         raised.inspect(|finding| assert!(!finding.against.is_empty(), "{}", finding.title))
     }

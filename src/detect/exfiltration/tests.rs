@@ -193,7 +193,7 @@ impl Lab {
     fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.verdicts.iter().filter_map(|verdict| match verdict {
             Verdict::Raise(finding) => Some(&**finding),
-            Verdict::Close { .. } => None,
+            Verdict::Pause { .. } | Verdict::Close { .. } => None,
         })
     }
 

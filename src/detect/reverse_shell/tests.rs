@@ -168,6 +168,7 @@ impl Scene {
         for verdict in verdicts {
             match verdict {
                 Verdict::Raise(finding) => self.findings.push((self.now_ms, *finding)),
+                Verdict::Pause { .. } => {}
                 Verdict::Close { rule, .. } => self.closed.push(rule.id),
             }
         }
