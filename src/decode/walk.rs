@@ -67,8 +67,12 @@ impl Addresses<'_> {
                 (Ipv4Addr::new(a, b, c, d).into(), Ipv4Addr::new(e, f, g, h).into())
             }
             Self::V6(both) => {
-                let address = |half: Option<&[u8; 16]>| {
-                    Ipv6Addr::from(half.copied().unwrap_or_default()).to_canonical()
+                // Asked first: nearly none is mapped.
+                let address = |half: Option<&[u8; 16]>| match half {
+                    Some(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]) => {
+                        Ipv4Addr::new(a, b, c, d).into()
+                    }
+                    half => IpAddr::V6(Ipv6Addr::from(half.copied().unwrap_or_default())),
                 };
                 (address(both.first_chunk()), address(both.last_chunk()))
             }

@@ -9,7 +9,7 @@ use crate::container::table::Containers;
 use crate::container::{Container, LinkOwner, survey::VantagePoint};
 use crate::detect::blind_spot::Sight;
 use crate::detect::{DETECTORS, Factory, Seen, Verdict};
-use crate::event::{DnsData, DnsMessage, Event, LinkId, Name, Side};
+use crate::event::{DnsData, DnsMessage, Event, EventKinds, LinkId, Name, Side};
 use crate::flow::Flow;
 use crate::record::{Output, Record, RecordKind};
 use crate::state::Memories;
@@ -30,6 +30,8 @@ pub(super) struct Judge {
     /// Place of the container whose turn it is.
     pub(super) next_to_remember: usize,
     factories: Vec<Factory>,
+    /// What any detector hears of.
+    heard: EventKinds,
     verdicts: Vec<Verdict>,
 }
 
@@ -56,6 +58,7 @@ impl Judge {
             memories: None,
             next_to_remember: 0,
             factories,
+            heard: DETECTORS.iter().fold(EventKinds::NONE, |heard, row| heard.and(row.hears)),
             verdicts: Vec::new(),
         })
     }
@@ -212,6 +215,9 @@ impl Judge {
             let Some(number) = flow.containers[side.index()] else { continue };
             let Some((container, watched)) = self.containers.get_mut(number) else { continue };
             container.last_seen = at;
+            if !self.heard.meet(kind) {
+                continue;
+            }
             for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
                 if !row.hears.meet(kind) {
                     continue;
