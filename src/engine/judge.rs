@@ -1,7 +1,7 @@
 //! Events to alerts: each event goes to the detectors of the containers on its flow's ends, and what
 //! they say becomes alerts.
 
-use crate::alert::Alerts;
+use crate::alert::{Alert, Alerts};
 use crate::allow::AllowList;
 use crate::baseline::{Baseline, DestinationKey};
 use crate::config::Config;
@@ -9,7 +9,7 @@ use crate::container::table::Containers;
 use crate::container::{Container, LinkOwner, survey::VantagePoint};
 use crate::detect::blind_spot::Sight;
 use crate::detect::{DETECTORS, Factory, Seen, Verdict};
-use crate::event::{DnsData, DnsMessage, Event, EventKinds, LinkId, Name, Side};
+use crate::event::{DnsData, DnsMessage, Event, LinkId, Name, Side};
 use crate::flow::Flow;
 use crate::record::{Output, Record, RecordKind};
 use crate::state::Memories;
@@ -30,8 +30,6 @@ pub(super) struct Judge {
     /// Place of the container whose turn it is.
     pub(super) next_to_remember: usize,
     factories: Vec<Factory>,
-    /// What any detector hears of.
-    heard: EventKinds,
     verdicts: Vec<Verdict>,
 }
 
@@ -58,7 +56,6 @@ impl Judge {
             memories: None,
             next_to_remember: 0,
             factories,
-            heard: DETECTORS.iter().fold(EventKinds::NONE, |heard, row| heard.and(row.hears)),
             verdicts: Vec::new(),
         })
     }
@@ -110,9 +107,7 @@ impl Judge {
         }
         let Some(container) = self.containers.get(number) else { return };
         for alert in self.alerts.identify(at, container) {
-            if output.wants(RecordKind::Alert) {
-                output.record(&Record::Alert(&alert));
-            }
+            tell(&alert, output);
         }
     }
 
@@ -125,18 +120,14 @@ impl Judge {
         }
         self.baseline.containers = self.containers.len() as u32;
         for alert in self.alerts.end(at, &container) {
-            if output.wants(RecordKind::Alert) {
-                output.record(&Record::Alert(&alert));
-            }
+            tell(&alert, output);
         }
     }
 
     /// Findings that have waited long enough for their container's name are told without it.
     pub(super) fn tell_overdue(&mut self, at: Timestamp, output: &mut dyn Output) {
         for alert in self.alerts.overdue(at) {
-            if output.wants(RecordKind::Alert) {
-                output.record(&Record::Alert(&alert));
-            }
+            tell(&alert, output);
         }
     }
 
@@ -181,6 +172,14 @@ impl Judge {
         }
     }
 
+    /// A handshake calls the responder so.
+    pub(super) fn learn_name(&mut self, at: Timestamp, flow: &mut Flow, name: Option<&str>) {
+        if let Some(name) = name.and_then(|name| better_name(flow, name)) {
+            flow.name = Some(name);
+            self.count_destination(at, flow);
+        }
+    }
+
     /// Notes what moved between a container and a responder that has answered with payload.
     pub(super) fn note_payload(&mut self, at: Timestamp, flow: &Flow, payload_bytes: [u64; 2]) {
         let Some(number) = flow.containers[0] else { return };
@@ -215,9 +214,6 @@ impl Judge {
             let Some(number) = flow.containers[side.index()] else { continue };
             let Some((container, watched)) = self.containers.get_mut(number) else { continue };
             container.last_seen = at;
-            if !self.heard.meet(kind) {
-                continue;
-            }
             for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
                 if !row.hears.meet(kind) {
                     continue;
@@ -326,6 +322,13 @@ fn make(factories: &[Factory]) -> Watched {
     Watched { detectors: factories.iter().map(|factory| factory()).collect(), workload: None }
 }
 
+/// Writes an alert's record, if those are wanted.
+fn tell(alert: &Alert, output: &mut dyn Output) {
+    if output.wants(RecordKind::Alert) {
+        output.record(&Record::Alert(alert));
+    }
+}
+
 /// Turns what a detector said into alerts.
 fn judge(
     (alerts, baseline): (&mut Alerts, &mut Baseline),
@@ -343,27 +346,21 @@ fn judge(
                     Some(name) => DestinationKey::of_name(name),
                     None => DestinationKey::of_ip(finding.peer.ip),
                 };
-                if let Some(alert) = alerts.raise(at, detector, container, *finding)
-                    && output.wants(RecordKind::Alert)
-                {
-                    output.record(&Record::Alert(alert));
+                if let Some(alert) = alerts.raise(at, detector, container, *finding) {
+                    tell(alert, output);
                 }
                 if alerts.is_told(container, about) {
                     baseline.destinations.suspect(at, key);
                 }
             }
             Verdict::Pause { rule, subject } => {
-                if let Some(alert) = alerts.pause(at, container, rule, subject)
-                    && output.wants(RecordKind::Alert)
-                {
-                    output.record(&Record::Alert(&alert));
+                if let Some(alert) = alerts.pause(at, container, rule, subject) {
+                    tell(&alert, output);
                 }
             }
             Verdict::Close { rule, subject } => {
-                if let Some(alert) = alerts.close(at, container, rule, subject)
-                    && output.wants(RecordKind::Alert)
-                {
-                    output.record(&Record::Alert(&alert));
+                if let Some(alert) = alerts.close(at, container, rule, subject) {
+                    tell(&alert, output);
                 }
             }
         }
@@ -371,7 +368,7 @@ fn judge(
 }
 
 /// A name that says more than the address: not the address in text.
-pub(super) fn better_name(flow: &Flow, name: &str) -> Option<Name> {
+fn better_name(flow: &Flow, name: &str) -> Option<Name> {
     let known = flow.name.as_deref() == Some(name);
     let address = name.parse::<std::net::IpAddr>().is_ok();
     (!known && !address && !name.is_empty()).then(|| name.into())

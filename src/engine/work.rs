@@ -1,7 +1,7 @@
 //! Work on one flow: payload to turns, protocols and detectors, and what they learn to records.
 
 use super::Protocols;
-use super::judge::{Judge, better_name};
+use super::judge::Judge;
 use crate::event::{Event, Fact, FlowEnd, Side, Turn};
 use crate::flow;
 use crate::flow::entry::{Entry, Segment};
@@ -210,10 +210,7 @@ fn take_fact(
         Fact::TlsClientHello(tls) => {
             asks = true;
             flow.facts_mut().tls = Some(Box::new((*tls).clone()));
-            if let Some(name) = tls.sni.as_deref().and_then(|name| better_name(flow, name)) {
-                flow.name = Some(name);
-                judge.count_destination(at, flow);
-            }
+            judge.learn_name(at, flow, tls.sni.as_deref());
         }
         Fact::TlsHandshake(tls) => {
             stats.tls_handshakes += 1;
@@ -226,10 +223,7 @@ fn take_fact(
         Fact::HttpRequest(http) => {
             asks = true;
             flow.facts_mut().http = Some(Box::new((*http).clone()));
-            if let Some(name) = http.host.as_deref().and_then(|name| better_name(flow, name)) {
-                flow.name = Some(name);
-                judge.count_destination(at, flow);
-            }
+            judge.learn_name(at, flow, http.host.as_deref());
         }
         Fact::HttpResponse(http) => {
             if let Some(known) = flow.facts_mut().http.as_deref_mut() {
