@@ -1,9 +1,8 @@
 //! What the kernel's filter of a capture lets pass, and how much of it.
 //!
-//! One classic BPF program a capture, written here and not by libpcap, for two reasons: it cuts bulk to its
-//! headers ([`super::shed`]) and passes the rest whole, and filters of libpcap pass all frames at the same
-//! length; and it takes one instruction to share interfaces out by their index. A load behind the end of
-//! a frame would drop it: all that is read of bulk lies in its first [`shed::BULK_BYTES_MIN`] bytes.
+//! One classic BPF program a capture, written here and not by libpcap: it cuts bulk to its headers
+//! ([`super::shed`]) and passes the rest whole, and filters of libpcap pass all frames at the same length.
+//! A load behind the end of a frame would drop it: all that is read of bulk lies in its first [`shed::BULK_BYTES_MIN`] bytes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -36,7 +35,6 @@ const X_IS_A: u16 = 0x07;
 const ADD_X: u16 = 0x0c;
 const AND: u16 = 0x54;
 const SHIFT_RIGHT: u16 = 0x74;
-const REMAINDER: u16 = 0x94;
 const GO: u16 = 0x05;
 const IF_EQUAL: u16 = 0x15;
 const IF_AT_LEAST: u16 = 0x35;
@@ -53,8 +51,6 @@ pub struct Filter {
     pub snaplen_bytes: u32,
     /// Interfaces that are passed over, by index.
     pub left_out: BTreeSet<u32>,
-    /// Only interfaces whose index leaves this remainder when divided by this (remainder, divisor).
-    pub share: Option<(u32, u32)>,
     /// What happens to bulk.
     pub stage: Stage,
     /// Smallest frame that is bulk (bytes from the IP header on).
@@ -77,12 +73,6 @@ impl Filter {
 
     fn program(&self, link_type: LinkType) -> Vec<Instruction> {
         let mut program = Vec::new();
-        if let Some((remainder, divisor)) = self.share {
-            program.push((LOAD_WORD, 0, 0, INTERFACE));
-            program.push((REMAINDER, 0, 0, divisor.max(1)));
-            program.push((IF_EQUAL, 1, 0, remainder));
-            program.push((RETURN, 0, 0, 0));
-        }
         if !self.left_out.is_empty() {
             program.push((LOAD_WORD, 0, 0, INTERFACE));
             for index in &self.left_out {

@@ -268,7 +268,6 @@ impl LiveReader {
         let filter = Filter {
             snaplen_bytes: snaplen,
             left_out: BTreeSet::new(),
-            share: None,
             stage: Stage::Whole,
             bulk_bytes: shed.bulk_bytes(),
         };
