@@ -112,7 +112,8 @@ impl PcapReader {
 }
 
 impl Source for PcapReader {
-    #[inline]
+    // In the loop itself: a frame that comes back through memory is read before its stores are done.
+    #[inline(always)]
     fn next(&mut self) -> Next<'_> {
         match self.phase {
             Phase::Reading => {}

@@ -93,6 +93,8 @@ pub struct FlowTable<S> {
     hasher: foldhash::fast::FixedState,
     index: HashTable<u32>,
     chunks: Vec<Vec<Slot<S>>>,
+    /// The slot of the packet before; its flow may be gone.
+    latest: u32,
     free: u32,
     wheel: Box<[u32]>,
     /// The last second that was processed.
@@ -119,6 +121,7 @@ impl<S: Default> FlowTable<S> {
             hasher: foldhash::fast::FixedState::default(),
             index: HashTable::new(),
             chunks: Vec::new(),
+            latest: NONE,
             free: NONE,
             wheel: vec![NONE; WHEEL].into_boxed_slice(),
             second: None,
@@ -178,8 +181,14 @@ impl<S: Default> FlowTable<S> {
         ended: &mut Vec<Ended<S>>,
     ) -> Tracked {
         let (key, source_low) = FlowKey::of(scope, packet);
-        let hash = key.hash(&self.hasher);
-        let mut found = self.find(hash, &key);
+        // Packets of one flow often follow one another.
+        let (hash, mut found) = match slot(&self.chunks, self.latest) {
+            Some(slot) if slot.key == key && slot.entry.is_some() => (slot.hash, Some(self.latest)),
+            _ => {
+                let hash = key.hash(&self.hasher);
+                (hash, self.find(hash, &key))
+            }
+        };
         if let (Some(number), Transport::Tcp(tcp)) = (found, &packet.transport)
             && tcp.has(Tcp::SYN)
             && !tcp.has(Tcp::ACK)
@@ -200,6 +209,7 @@ impl<S: Default> FlowTable<S> {
             Some(number) => number,
             None => self.open(at, link, packet, (key, hash, source_low), ended),
         };
+        self.latest = number;
         let settings = &self.settings;
         let Some(slot) = slot_mut(&mut self.chunks, number) else {
             return Tracked::nothing(number); // unreachable: the index holds used slots only
@@ -297,7 +307,10 @@ impl<S: Default> FlowTable<S> {
             };
             self.recent.remember(slot.hash, slot.key, ends, until);
         }
-        drop(self.end(flow.0, at, FlowEnd::Closed));
+        self.unschedule(flow.0);
+        if let Some(entry) = self.vacate(flow.0) {
+            *entry = None;
+        }
     }
 
     /// Takes a flow out: the capture is over.
@@ -409,22 +422,28 @@ impl<S: Default> FlowTable<S> {
     }
 
     fn end_unscheduled(&mut self, number: u32, at: Timestamp, end: FlowEnd) -> Option<Ended<S>> {
-        self.dequeue(number);
-        let free = self.free;
-        let slot = slot_mut(&mut self.chunks, number)?;
-        let entry = slot.entry.take()?;
-        slot.next = free;
-        let hash = slot.hash;
-        self.free = number;
-        if let Ok(place) = self.index.find_entry(hash, |other| *other == number) {
-            place.remove();
-        }
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(entry.waiting_bytes());
+        let entry = self.vacate(number)?.take()?;
         let end = match (end, entry.flow.state) {
             (_, State::Closed) => FlowEnd::Closed,
             _ => end,
         };
         Some(Ended { at, end, entry })
+    }
+
+    /// Gives a slot back that is in no bucket any more. What is left of its flow is to be taken or
+    /// dropped in its place.
+    fn vacate(&mut self, number: u32) -> Option<&mut Option<Entry<S>>> {
+        self.dequeue(number);
+        let free = self.free;
+        let slot = slot_mut(&mut self.chunks, number)?;
+        let waiting_bytes = slot.entry.as_ref()?.waiting_bytes();
+        slot.next = free;
+        self.free = number;
+        if let Ok(place) = self.index.find_entry(slot.hash, |other| *other == number) {
+            place.remove();
+        }
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(waiting_bytes);
+        Some(&mut slot.entry)
     }
 }
 

@@ -49,25 +49,30 @@ impl Turns {
             let told = before < Turn::HEAD_BYTES && (self.reported || matters(turn));
             return (None, told.then_some(before));
         }
-        let ended = *turn;
-        *turn = Turn {
+        let next = Turn {
             from,
             bytes,
             packets: 1,
             started: at,
             ended: at,
             silence_ns: Some(silence_ns),
-            before: Some(ended.from),
-            number: ended.number.saturating_add(1),
+            before: Some(turn.from),
+            number: turn.number.saturating_add(1),
         };
-        let told = matters(turn) || matters(&ended);
-        (self.report(ended), told.then_some(0))
+        let own = matters(turn);
+        let told = own || matters(&next);
+        let reported = own || self.reported;
+        self.reported = own;
+        // Most turns are not reported: they are not copied either.
+        let ended = reported.then_some(*turn);
+        *turn = next;
+        (ended, told.then_some(0))
     }
 
     /// The flow is over: the last turn.
     pub fn close(&mut self) -> Option<Turn> {
         let ended = self.current.take()?;
-        self.report(ended)
+        (self.reported || matters(&ended)).then_some(ended)
     }
 
     /// When payload was last seen.
@@ -83,13 +88,6 @@ impl Turns {
                 turn.before = Some(before.other());
             }
         }
-    }
-
-    fn report(&mut self, turn: Turn) -> Option<Turn> {
-        let own = matters(&turn);
-        let reported = own || self.reported;
-        self.reported = own;
-        reported.then_some(turn)
     }
 }
 

@@ -140,6 +140,14 @@ fn is_version(version: &[u8]) -> bool {
 
 #[derive(Default)]
 struct Http {
+    /// Of each side. Apart, so that a line may lie in them while the rest reads it.
+    lines: [Lines<LINE_BYTES_MAX>; 2],
+    exchange: Exchange,
+}
+
+/// Requests and their responses.
+#[derive(Default)]
+struct Exchange {
     facts: HttpFacts,
     sides: [Half; 2],
     /// Requests that began, and responses that ended (count).
@@ -162,7 +170,6 @@ const WAITING_MAX: u32 = 32;
 
 #[derive(Default)]
 struct Half {
-    lines: Lines<LINE_BYTES_MAX>,
     state: State,
     head: Head,
 }
@@ -197,13 +204,15 @@ struct Head {
 
 impl Parser for Http {
     fn data(&mut self, from: Side, bytes: &[u8], sink: &mut Sink<'_>) -> Appetite {
+        let Self { lines, exchange } = self;
+        let lines = &mut lines[from.index()];
         let mut rest = bytes;
         loop {
-            let half = &mut self.sides[from.index()];
+            let half = &mut exchange.sides[from.index()];
             match half.state {
                 State::UntilClose => return Appetite::More,
                 State::Body(0) => {
-                    self.end_message(from);
+                    exchange.end_message(from);
                     continue;
                 }
                 State::Body(left) | State::Chunk(left) if left > 0 => {
@@ -220,24 +229,22 @@ impl Parser for Http {
                 }
                 _ => {}
             }
-            let mut lines = std::mem::take(&mut half.lines);
             let step = match lines.next(&mut rest) {
-                Line::Whole(line) => self.line(from, line, rest.len(), sink),
+                Line::Whole(line) => exchange.line(from, line, rest.len(), sink),
                 Line::More => Step::Stop(Appetite::More),
                 Line::TooLong => Step::Stop(Appetite::Contradicted),
             };
-            self.sides[from.index()].lines = lines;
             if let Step::Stop(appetite) = step {
                 return appetite;
             }
-            if self.responses >= REQUESTS_MAX {
+            if exchange.responses >= REQUESTS_MAX {
                 return Appetite::Done;
             }
         }
     }
 
     fn gap(&mut self, from: Side, bytes: u64, _sink: &mut Sink<'_>) -> Appetite {
-        match &mut self.sides[from.index()].state {
+        match &mut self.exchange.sides[from.index()].state {
             State::Body(left) if *left >= bytes => {
                 *left -= bytes;
                 Appetite::More
@@ -253,7 +260,7 @@ enum Step {
     Stop(Appetite),
 }
 
-impl Http {
+impl Exchange {
     fn line(&mut self, from: Side, line: &[u8], rest: usize, sink: &mut Sink<'_>) -> Step {
         let half = &mut self.sides[from.index()];
         match half.state {
