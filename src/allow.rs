@@ -5,14 +5,15 @@
 //! never matched is reported: a forgotten exception is a hole.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use toml::value::Datetime;
 
 use crate::alert::{Alert, AlertState};
-use crate::container::Network;
-use crate::detect::{DETECTORS, Registration};
+use crate::container::{ContainerIdentity, Network};
+use crate::detect::{DETECTORS, Registration, Rule};
 use crate::time::Timestamp;
 
 /// `[[allow]]`: all of its conditions must hold, and it must have at least one.
@@ -50,6 +51,19 @@ pub struct Entry {
     /// Condition: the rule, `exfil.volume`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+}
+
+/// Who talks with whom: what an entry's conditions are about.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic<'a> {
+    /// Whose traffic.
+    pub container: &'a ContainerIdentity,
+    /// The other side.
+    pub peer: IpAddr,
+    /// Its name, where the container knows one.
+    pub peer_name: Option<&'a str>,
+    /// The responder's port, whichever side that is.
+    pub service_port: u16,
 }
 
 /// Why an entry is refused.
@@ -175,21 +189,37 @@ impl Entry {
     /// All conditions hold. Whether the entry has expired is another question.
     pub fn matches(&self, alert: &Alert) -> bool {
         let finding = &alert.finding;
+        self.detector.as_deref().is_none_or(|id| id == alert.detector)
+            && self.rule.as_deref().is_none_or(|id| id == finding.rule.id)
+            && self.is_about(&Traffic {
+                container: &alert.container,
+                peer: finding.peer.ip,
+                peer_name: finding.peer_name.as_deref(),
+                service_port: finding.service_port,
+            })
+    }
+
+    /// All conditions on who talks with whom hold.
+    fn is_about(&self, traffic: &Traffic<'_>) -> bool {
+        let Traffic { container, peer, peer_name, service_port } = *traffic;
         let is = |wanted: &Option<String>, test: &dyn Fn(&str) -> bool| {
             wanted.as_deref().is_none_or(test)
         };
-        is(&self.detector, &|id| id == alert.detector)
-            && is(&self.rule, &|id| id == finding.rule.id)
-            && self.port.is_none_or(|port| port == finding.service_port)
-            && self.network.is_none_or(|network| network.contains(finding.peer.ip))
+        self.port.is_none_or(|port| port == service_port)
+            && self.network.is_none_or(|network| network.contains(peer))
             && is(&self.destination, &|pattern| {
-                finding.peer_name.as_deref().is_some_and(|name| name_matches(pattern, name))
+                peer_name.is_some_and(|name| name_matches(pattern, name))
             })
             && is(&self.namespace, &|pattern| {
-                let pod = alert.container.kubernetes.as_deref();
+                let pod = container.kubernetes.as_deref();
                 pod.is_some_and(|pod| glob(pattern, &pod.namespace))
             })
-            && is(&self.container, &|pattern| container_matches(pattern, alert))
+            && is(&self.container, &|pattern| container_matches(pattern, container))
+    }
+
+    /// It says something about the other side.
+    const fn names_peer(&self) -> bool {
+        self.destination.is_some() || self.network.is_some() || self.port.is_some()
     }
 
     /// When the entry becomes void; `None` where it never does.
@@ -230,8 +260,7 @@ fn listed<'a>(ids: impl Iterator<Item = &'a str>) -> String {
     ids.collect::<Vec<_>>().join(", ")
 }
 
-fn container_matches(pattern: &str, alert: &Alert) -> bool {
-    let container = &alert.container;
+fn container_matches(pattern: &str, container: &ContainerIdentity) -> bool {
     glob(pattern, &container.label())
         || glob(pattern, &container.id)
         || container.name.as_deref().is_some_and(|name| glob(pattern, name))
@@ -349,6 +378,25 @@ impl AllowList {
     /// Whether an entry silences this alert, without counting it.
     pub fn covers(&self, alert: &Alert) -> bool {
         self.entries.iter().any(|(entry, _)| entry.matches(alert) && !entry.expired(alert.at))
+    }
+
+    /// Whether an entry allows one of these rules of a detector towards this peer: then its traffic
+    /// is no part of a sum over several peers either. What such an entry leaves out of a sum is not
+    /// counted.
+    pub fn allows(
+        &self,
+        at: Timestamp,
+        detector: &str,
+        rules: &[&Rule],
+        traffic: &Traffic<'_>,
+    ) -> bool {
+        self.entries.iter().any(|(entry, _)| {
+            entry.names_peer()
+                && entry.detector.as_deref().is_none_or(|id| id == detector)
+                && entry.rule.as_deref().is_none_or(|id| rules.iter().any(|rule| rule.id == id))
+                && entry.is_about(traffic)
+                && !entry.expired(at)
+        })
     }
 
     /// The entries, in the order of the configuration, with what became of each.

@@ -61,6 +61,12 @@ impl Config {
         if let Some((path, complaint)) = limits::violation(&written) {
             return Err(Problem::at_key(text, &path, complaint));
         }
+        let named = config.containers.named.iter();
+        if let Some(number) = named.map(|named| &named.addresses).position(Vec::is_empty) {
+            let path = ["containers", "named", &number.to_string(), "addresses"].map(str::to_owned);
+            let complaint = "is empty: nothing would be found to be it".to_owned();
+            return Err(Problem::at_key(text, &path, complaint));
+        }
         for (id, table) in &config.detect {
             Self::check_detector(text, id, table)?;
         }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use blind_spot::Blindness;
 
+use crate::allow::AllowList;
 use crate::baseline::Baseline;
 use crate::container::Container;
 use crate::event::{Endpoint, Event, EventKinds, IpProtocol, LinkId, Name, Side, Zone};
@@ -228,6 +229,9 @@ pub struct Seen<'a> {
     pub container: &'a Container,
     /// What is usual on this node.
     pub node: &'a Baseline,
+    /// What someone decided not to see. Findings are silenced behind the detectors; a sum over
+    /// several peers must leave out what is allowed itself.
+    pub allow: &'a AllowList,
 }
 
 impl Seen<'_> {

@@ -113,7 +113,7 @@ pub struct Summary<'a> {
     pub containers: &'a [&'a Container],
     /// Configured containers and pod networks that no packet matched, each in words.
     pub unmatched: &'a [String],
-    /// Where containers are configured: some addresses that are none, the first seen first.
+    /// Some addresses that the configuration makes no containers, the first seen first.
     pub strangers: &'a [IpAddr],
     /// The last counters.
     pub stats: &'a Stats,

@@ -40,6 +40,10 @@ impl Problem {
     pub(super) fn of_document(text: &str, error: &toml::de::Error) -> Self {
         let span = error.span().unwrap_or(0..0);
         let line = line_of(text, span.start);
+        if error.message() == "duplicate key" {
+            let key = text.get(span).unwrap_or_default().to_owned();
+            return Self { line, key, complaint: "is given twice; leave one out".to_owned() };
+        }
         let path = path_at(text, &span);
         match (Slip::of(error.message()), path) {
             (Some(slip), Some(path)) => {
@@ -320,6 +324,14 @@ mod tests {
             (
                 "[flow]\nflows_max = many\n",
                 ":2: string values must be quoted, expected literal string",
+            ),
+            (
+                "[flow]\nflows_max = 7\nflows_max = 8\n",
+                ":3: `flows_max` is given twice; leave one out",
+            ),
+            (
+                "[[containers.named]]\nname = \"web\"\naddresses = []",
+                ":3: `containers.named.0.addresses` is empty: nothing would be found to be it",
             ),
             ("[flow\n", ":1: unclosed table, expected `]`"),
         ] {

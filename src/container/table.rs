@@ -182,13 +182,17 @@ impl<D> Containers<D> {
         if self.rule == Rule::PodNetworks && inside && !self.settings.is_infrastructure(ip) {
             return self.add(at, &[ip], Attribution::PodNetwork, &make);
         }
+        self.note_stranger(ip);
+        None
+    }
+
+    fn note_stranger(&mut self, ip: IpAddr) {
         if self.strangers_seen.len() < STRANGERS_SHOWN
             && matches!(Zone::of(ip), Zone::Cluster | Zone::External)
             && !self.strangers_seen.contains(&ip)
         {
             self.strangers_seen.push(ip);
         }
-        None
     }
 
     /// Configured containers and pod networks that no packet matched, each in words.
@@ -213,7 +217,8 @@ impl<D> Containers<D> {
             .collect()
     }
 
-    /// Where containers are configured: some addresses that are none, the first seen first.
+    /// Some addresses that are none, the first seen first: where containers are configured, all others;
+    /// else those that open flows and that the configuration calls a service's or a node's.
     pub fn strangers(&self) -> &[IpAddr] {
         &self.strangers_seen
     }
@@ -226,7 +231,11 @@ impl<D> Containers<D> {
             Zone::External => !private,
             Zone::Host | Zone::LinkLocal | Zone::Group => false,
         };
-        if !fits || self.settings.is_infrastructure(ip) || self.gateways.contains(&ip) {
+        if fits && self.settings.is_infrastructure(ip) {
+            self.note_stranger(ip);
+            return None;
+        }
+        if !fits || self.gateways.contains(&ip) {
             return None;
         }
         self.add(at, &[ip], Attribution::Originator, &make)

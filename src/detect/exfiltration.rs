@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use crate::allow::Traffic;
 use crate::baseline::{Baseline, DestinationKey};
 use crate::bounded::BoundedMap;
 use crate::container::Container;
@@ -282,8 +283,20 @@ impl Exfiltration {
             .map(|ruling| (ruling, explain::finding(&situation, &found, ruling)));
         let share = bytes / found.limit_bytes.max(1.0);
         let usual_bytes = found.usual.median_bytes;
+        let allowed = seen.allow.allows(
+            seen.at,
+            Self::ID,
+            &[&VOLUME, &SPLIT, &DRIP],
+            &Traffic {
+                container: &seen.container.identity,
+                peer: seen.peer().ip,
+                peer_name: destination.name.as_deref(),
+                service_port: seen.flow.responder.port,
+            },
+        );
+        let is_part = !found.is_familiar() && !allowed;
         if let Some(destination) = self.destinations.get_mut(&key) {
-            destination.share_of_limit = if found.is_familiar() { 0.0 } else { share };
+            destination.share_of_limit = if is_part { share } else { 0.0 };
         }
         let split = self.split(seen.flow.last, false, verdicts);
         let Some((ruling, finding)) = finding else { return };

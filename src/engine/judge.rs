@@ -218,7 +218,8 @@ impl Judge {
                 if !row.hears.meet(kind) {
                     continue;
                 }
-                let seen = Seen { at, side, flow, container, node: &self.baseline };
+                let allow = self.alerts.allow_list();
+                let seen = Seen { at, side, flow, container, node: &self.baseline, allow };
                 detector.observe(&seen, event, &mut self.verdicts);
                 if !self.verdicts.is_empty() {
                     judge(

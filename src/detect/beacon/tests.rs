@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
+use crate::allow::AllowList;
 use crate::baseline::{self, Destinations};
 use crate::container::{Attribution, ContainerIdentity, Names};
 use crate::detect::Severity;
@@ -150,6 +151,7 @@ impl Stage {
             flow,
             container: &self.container,
             node: &self.node,
+            allow: &AllowList::default(),
         };
         self.detector.observe(&seen, event, &mut self.found);
     }

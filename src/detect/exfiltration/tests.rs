@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use crate::allow::{self, AllowList};
 use crate::baseline::{Baseline, DestinationKey, Destinations};
 use crate::container::{Attribution, Container, ContainerIdentity, Names};
 use crate::detect::{Describe, Detector, Finding, Seen, Severity, Verdict};
@@ -49,6 +50,7 @@ struct Lab {
     detector: Exfiltration,
     container: Container,
     node: Baseline,
+    allow: AllowList,
     now: Timestamp,
     flows: u64,
     verdicts: Vec<Verdict>,
@@ -85,6 +87,7 @@ impl Lab {
                 destinations: Destinations::new(1_024),
             },
             node: Baseline::new(&crate::baseline::Settings::default()),
+            allow: AllowList::default(),
             now,
             flows: 0,
             verdicts: Vec::new(),
@@ -152,7 +155,8 @@ impl Lab {
     }
 
     fn event(&mut self, flow: &Flow, side: Side, event: Event<'_>) {
-        let seen = Seen { at: self.now, side, flow, container: &self.container, node: &self.node };
+        let Self { now: at, container, node, allow, .. } = self;
+        let seen = Seen { at: *at, side, flow, container, node, allow };
         self.detector.observe(&seen, &event, &mut self.verdicts);
     }
 
@@ -484,6 +488,35 @@ fn parts_to_many_destinations_are_summed() {
     assert_eq!(split.evidence["destinations"], 5, "the last report has the last numbers");
     assert!(split.evidence["sent_bytes"].as_u64() >= Some(124 * MB), "{:?}", split.evidence);
     assert!(split.evidence["destinations"].as_u64() >= Some(3), "{:?}", split.evidence);
+}
+
+#[test]
+fn what_is_allowed_is_no_part_of_a_split_upload() {
+    let ips = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "198.51.100.4", "198.51.100.5"];
+    let entry = |network: &str, rule: Option<&str>| allow::Entry {
+        reason: "the partner's stores".to_owned(),
+        owner: "data team".to_owned(),
+        network: Some(network.parse().unwrap()),
+        rule: rule.map(Into::into),
+        ..allow::Entry::default()
+    };
+    for (story, entries, expected) in [
+        ("none allowed", vec![], Some("exfil.split")),
+        ("three of five allowed", vec![entry("203.0.113.0/24", None)], None),
+        ("allowed as volume", vec![entry("203.0.113.0/24", Some("exfil.volume"))], None),
+        (
+            "allowed as a pull",
+            vec![entry("203.0.113.0/24", Some("exfil.pull"))],
+            Some("exfil.split"),
+        ),
+        ("two others allowed", vec![entry("192.0.2.0/24", None)], Some("exfil.split")),
+    ] {
+        let mut lab = Lab { allow: AllowList::new(&entries), ..Lab::new() };
+        for ip in ips {
+            lab.upload(To { ip, port: 8443, ..BARE }, 5 * MB);
+        }
+        assert_eq!(lab.worst().map(|(_, rule)| rule), expected, "{story}");
+    }
 }
 
 #[test]

@@ -56,6 +56,15 @@ pub(super) fn write(page: &mut Page, findings: &Findings, summary: &Summary<'_>)
             }
             return;
         }
+        if !summary.strangers.is_empty() {
+            let strangers: Vec<_> = summary.strangers.iter().map(ToString::to_string).collect();
+            page.paragraph(&format!(
+                "The configured service or node networks cover what opens flows here ({}); what they \
+                 cover is no container.",
+                strangers.join(", ")
+            ));
+            return;
+        }
         page.paragraph(
             "No address here looks like a container's: none takes part in every packet, and no \
              private address opens flows. Name containers or their networks under [containers] in \

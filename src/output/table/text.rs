@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use textwrap::core::Word;
 use unicode_width::UnicodeWidthStr;
 
 use crate::detect::Severity;
@@ -122,12 +123,28 @@ impl Page {
     }
 }
 
-/// Lines of at most `width` columns, broken at spaces; within words only where one is longer than
-/// a line (not at hyphens: dates and names have them).
+/// Lines of at most `width` columns, broken at spaces and behind the commas of a list without them;
+/// within words only where one is longer than a line (not at hyphens: dates and names have them).
 fn wrapped(text: &str, width: usize) -> Vec<std::borrow::Cow<'_, str>> {
-    let options =
-        textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    let options = textwrap::Options::new(width)
+        .word_separator(textwrap::WordSeparator::Custom(words))
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::wrap(text, options)
+}
+
+fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
+    Box::new(textwrap::WordSeparator::AsciiSpace.find_words(line).flat_map(|word| {
+        // Not inside numbers: 1,024.
+        let is_list = !word.contains(|character: char| character.is_ascii_digit());
+        let mut items: Vec<Word<'_>> = match is_list {
+            true => word.word.split_inclusive(',').map(Word::from).collect(),
+            false => vec![word],
+        };
+        if let Some(last) = items.last_mut() {
+            last.whitespace = word.whitespace;
+        }
+        items
+    }))
 }
 
 /// Colour and weight of a severity.
