@@ -92,6 +92,18 @@ impl Frame<'_> {
             _ => None,
         }
     }
+
+    /// The frame is on the host's loopback interface (`ARPHRD_LOOPBACK` is 772 in `linux/if_arp.h`),
+    /// where its link header says so.
+    pub fn is_loopback(&self) -> bool {
+        const LOOPBACK: [u8; 2] = 772_u16.to_be_bytes();
+        match self.link_type {
+            LinkType::LinuxSll => self.bytes.get(2..4) == Some(&LOOPBACK),
+            LinkType::LinuxSll2 => self.bytes.get(8..10) == Some(&LOOPBACK),
+            LinkType::Null | LinkType::Loop => true,
+            LinkType::Ethernet | LinkType::RawIp => false,
+        }
+    }
 }
 
 /// One IP packet, unwrapped.

@@ -9,10 +9,14 @@
 //!    all packets. The container is then, in this order: the private one; the one whose packets no
 //!    router has passed on, where the other's were (hop limit); the one that is neither a gateway's
 //!    nor a service's. Who opened the flows tells nothing: probes, scrapes and logins come from
-//!    outside. Where none of it tells, both are containers.
+//!    outside. Where none of it tells, both are containers. An outside address that several private
+//!    ones have in common is none.
 //! 3. Else the capture is of a node: a private address that opens flows and is answered is a
-//!    container. Without any private address, each address that opens flows is. Not so a gateway's
-//!    (the first address of a network) behind whose link address are outside ones as well.
+//!    container. Without any private address, each address that opens flows is. Not so
+//!    - a gateway's (the first address of a network) behind whose link address are outside ones as
+//!      well, nor what else stands behind that link address;
+//!    - the capturing host's own, in a Linux cooked capture of a host that forwards: all frames from
+//!      it are outgoing, while those of a container come in on one interface and go out on another.
 
 use std::net::IpAddr;
 
@@ -40,9 +44,9 @@ pub enum VantagePoint {
     Node {
         /// Private addresses are there: only those are containers.
         private: bool,
-        /// Addresses that are by custom a gateway's, and behind whose link address are outside
-        /// ones too: routers, not containers.
-        gateways: Vec<IpAddr>,
+        /// Private addresses that are no containers: gateways, what stands behind them, and the
+        /// capturing host.
+        others: Vec<IpAddr>,
     },
 }
 
@@ -61,6 +65,9 @@ struct Seen {
     /// Sent by it, and of these passed on by a router (packets).
     sent: u64,
     forwarded: u64,
+    /// Sent by it, as a frame that came in to the capturing host, and as one that went out.
+    came_in: bool,
+    went_out: bool,
     order: u32,
     /// Link address behind which it stands, while there is but one.
     mac: Option<[u8; 6]>,
@@ -78,8 +85,9 @@ impl Survey {
         }
     }
 
-    /// Counts a packet.
-    pub fn count(&mut self, packet: &Packet<'_>) {
+    /// Counts a packet, and which way its frame passed the capturing host's interface, where that is
+    /// known.
+    pub fn count(&mut self, packet: &Packet<'_>, is_outgoing: Option<bool>) {
         let counts = |ip| matches!(Zone::of(ip), Zone::Cluster | Zone::External);
         let metadata = |ip| Zone::of(ip) == Zone::LinkLocal && matches!(ip, IpAddr::V4(_));
         let ends = [packet.source, packet.destination];
@@ -102,6 +110,8 @@ impl Survey {
                 packets: 0,
                 sent: 0,
                 forwarded: 0,
+                came_in: false,
+                went_out: false,
                 order,
                 mac,
                 mac_varies: false,
@@ -109,6 +119,8 @@ impl Survey {
             seen.packets += 1;
             seen.sent += u64::from(sends);
             seen.forwarded += u64::from(sends && !INITIAL_HOP_LIMITS.contains(&packet.hop_limit));
+            seen.came_in |= sends && is_outgoing == Some(false);
+            seen.went_out |= sends && is_outgoing == Some(true);
             seen.mac_varies |= seen.mac != mac;
         }
     }
@@ -124,6 +136,13 @@ impl Survey {
             {
                 everywhere[family].push((*ip, *seen));
             }
+        }
+        // The one outside peer of several private addresses is in all packets too.
+        let is_private = |ip: &IpAddr| Zone::of(*ip) == Zone::Cluster;
+        if self.addresses.iter().any(|(ip, _)| is_private(ip))
+            && !everywhere.iter().flatten().any(|(ip, _)| is_private(ip))
+        {
+            return self.node();
         }
         for family in &mut everywhere {
             family.sort_by_key(|(_, seen)| (std::cmp::Reverse(seen.packets), seen.order));
@@ -170,24 +189,34 @@ impl Survey {
     }
 
     fn node(&self) -> VantagePoint {
-        let private = self
+        let private: Vec<(IpAddr, Seen)> = self
             .addresses
             .iter()
-            .any(|(ip, _)| Zone::of(*ip) == Zone::Cluster && !self.settings.is_infrastructure(*ip));
-        let forwards = |mac: Option<[u8; 6]>| {
-            mac.is_some()
-                && self.addresses.iter().any(|(ip, seen)| {
-                    Zone::of(*ip) == Zone::External && seen.mac == mac && !seen.mac_varies
-                })
+            .filter(|(ip, _)| Zone::of(**ip) == Zone::Cluster)
+            .map(|(ip, seen)| (*ip, *seen))
+            .collect();
+        let behind = |seen: &Seen| seen.mac.filter(|_| !seen.mac_varies);
+        let leads_outside = |mac: [u8; 6]| {
+            self.addresses
+                .iter()
+                .any(|(ip, seen)| Zone::of(*ip) == Zone::External && behind(seen) == Some(mac))
         };
-        let gateways = self
-            .addresses
+        let gateways: Vec<[u8; 6]> = private
             .iter()
-            .filter(|(ip, _)| Zone::of(**ip) == Zone::Cluster && is_gateway(**ip))
-            .filter(|(_, seen)| !seen.mac_varies && forwards(seen.mac))
+            .filter(|(ip, _)| is_gateway(*ip))
+            .filter_map(|(_, seen)| behind(seen).filter(|mac| leads_outside(*mac)))
+            .collect();
+        let forwards = self.addresses.iter().any(|(_, seen)| seen.came_in && seen.went_out);
+        let is_host = |seen: &Seen| forwards && seen.went_out && !seen.came_in;
+        let others = private
+            .iter()
+            .filter(|(_, seen)| {
+                is_host(seen) || behind(seen).is_some_and(|mac| gateways.contains(&mac))
+            })
             .map(|(ip, _)| *ip)
             .collect();
-        VantagePoint::Node { private, gateways }
+        let private = private.iter().any(|(ip, _)| !self.settings.is_infrastructure(*ip));
+        VantagePoint::Node { private, others }
     }
 }
 
@@ -235,21 +264,30 @@ mod tests {
         survey.decide()
     }
 
+    fn packet(
+        from: &str,
+        to: &str,
+        macs: Option<([u8; 6], [u8; 6])>,
+        hop_limit: u8,
+    ) -> Packet<'static> {
+        Packet {
+            source: from.parse().unwrap(),
+            destination: to.parse().unwrap(),
+            protocol: IpProtocol::UDP,
+            transport: Transport::Other,
+            ip_bytes: 0,
+            hop_limit,
+            payload: &[],
+            payload_bytes: 0,
+            vlan: 0,
+            tunnel: None,
+            macs,
+        }
+    }
+
     fn count(survey: &mut Survey, pairs: &[(&str, &str)]) {
         for (from, to) in pairs {
-            survey.count(&Packet {
-                source: from.parse().unwrap(),
-                destination: to.parse().unwrap(),
-                protocol: IpProtocol::UDP,
-                transport: Transport::Other,
-                ip_bytes: 0,
-                hop_limit: 64,
-                payload: &[],
-                payload_bytes: 0,
-                vlan: 0,
-                tunnel: None,
-                macs: Some((POD, BRIDGE)),
-            });
+            survey.count(&packet(from, to, Some((POD, BRIDGE)), 64), None);
         }
     }
 
@@ -268,23 +306,10 @@ mod tests {
             ("over IPv6", "fd00:244::9", "fd00:250::9", 62, true),
             ("a neighbour on a bridge", "172.31.9.17", "172.31.9.4", 64, false),
         ] {
-            let [own, peer]: [IpAddr; 2] = [own, peer].map(|ip| ip.parse().unwrap());
             let mut survey = Survey::new(&Settings::default());
-            for (source, destination, hop_limit) in [(peer, own, hop_limit), (own, peer, 64)] {
-                survey.count(&Packet {
-                    source,
-                    destination,
-                    protocol: IpProtocol::UDP,
-                    transport: Transport::Other,
-                    ip_bytes: 0,
-                    hop_limit,
-                    payload: &[],
-                    payload_bytes: 0,
-                    vlan: 0,
-                    tunnel: None,
-                    macs: None,
-                });
-            }
+            survey.count(&packet(peer, own, None, hop_limit), None);
+            survey.count(&packet(own, peer, None, 64), None);
+            let [own, peer]: [IpAddr; 2] = [own, peer].map(|ip| ip.parse().unwrap());
             let expected = match found {
                 true => VantagePoint::Veth(vec![own]),
                 false => VantagePoint::Pair(own.min(peer), own.max(peer)),
@@ -298,11 +323,47 @@ mod tests {
         // All hosts but the pods stand behind the bridge's link address.
         let pods = ["10.244.1.7", "10.244.1.8"];
         let mut survey = Survey::new(&Settings::default());
-        for (pod, peer) in [(pods[0], "203.0.113.9"), (pods[1], "10.244.1.1"), (pods[0], pods[1])] {
+        for (pod, peer) in [
+            (pods[0], "203.0.113.9"),
+            (pods[1], "10.244.1.1"),
+            (pods[0], pods[1]),
+            (pods[1], pods[0]),
+            (pods[0], "192.168.77.5"),
+        ] {
             count(&mut survey, &[(pod, peer)]);
         }
-        let gateways = vec!["10.244.1.1".parse().unwrap()];
-        assert_eq!(survey.decide(), VantagePoint::Node { private: true, gateways });
+        let others = ["10.244.1.1", "192.168.77.5"].map(|ip| ip.parse().unwrap()).to_vec();
+        let sorted = |point| match point {
+            VantagePoint::Node { private, mut others } => {
+                others.sort();
+                VantagePoint::Node { private, others }
+            }
+            point => point,
+        };
+        assert_eq!(sorted(survey.decide()), VantagePoint::Node { private: true, others });
+    }
+
+    /// `tcpdump -i any`: what a pod sends comes in and, with the node's address, goes out again.
+    #[test]
+    fn the_capturing_host_is_no_container() {
+        for (case, pod_sends, others) in [
+            ("on a node", Some(false), &["192.168.77.1"][..]),
+            ("inside a pod with two addresses", Some(true), &[]),
+            ("the capture does not tell", None, &[]),
+        ] {
+            let mut survey = Survey::new(&Settings::default());
+            let host_sends = pod_sends.map(|_| true);
+            for (from, to, is_outgoing) in [
+                ("10.244.1.7", "203.0.113.9", pod_sends),
+                ("192.168.77.1", "203.0.113.9", host_sends),
+                ("203.0.113.9", "192.168.77.1", host_sends.map(|out| !out)),
+                ("203.0.113.9", "10.244.1.7", pod_sends.map(|out| !out)),
+            ] {
+                survey.count(&packet(from, to, None, 64), is_outgoing);
+            }
+            let others = others.iter().map(|ip| ip.parse().unwrap()).collect();
+            assert_eq!(survey.decide(), VantagePoint::Node { private: true, others }, "{case}");
+        }
     }
 
     #[test]
@@ -339,14 +400,14 @@ mod tests {
             (
                 "several pods",
                 &[(a, "203.0.113.9"), ("10.244.1.8", "203.0.113.9"), ("10.244.1.9", "10.96.0.1")],
-                VantagePoint::Node { private: true, gateways: vec!["10.96.0.1".parse().unwrap()] },
+                VantagePoint::Node { private: true, others: vec!["10.96.0.1".parse().unwrap()] },
             ),
             (
                 "metadata access does not hide the pod",
                 &[(a, "169.254.169.254"), (a, "10.96.0.10")],
                 veth(&[a]),
             ),
-            ("nothing", &[], VantagePoint::Node { private: false, gateways: Vec::new() }),
+            ("nothing", &[], VantagePoint::Node { private: false, others: Vec::new() }),
         ] {
             assert_eq!(decide(pairs), expected, "{case}");
         }

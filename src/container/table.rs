@@ -33,7 +33,7 @@ pub struct Containers<D> {
     strangers: u64,
     strangers_seen: Vec<IpAddr>,
     /// By the survey: never containers.
-    gateways: Vec<IpAddr>,
+    others: Vec<IpAddr>,
 }
 
 /// Which addresses become containers without being named.
@@ -69,7 +69,7 @@ impl<D> Containers<D> {
             packets: 0,
             strangers: 0,
             strangers_seen: Vec::new(),
-            gateways: Vec::new(),
+            others: Vec::new(),
         }
     }
 
@@ -90,9 +90,9 @@ impl<D> Containers<D> {
                 self.add(at, &[*one], Attribution::Veth, &make);
                 self.add(at, &[*other], Attribution::Veth, &make);
             }
-            VantagePoint::Node { private, gateways } => {
+            VantagePoint::Node { private, others } => {
                 self.rule = Rule::Originators { private: *private };
-                self.gateways.clone_from(gateways);
+                self.others.clone_from(others);
             }
         }
     }
@@ -231,11 +231,11 @@ impl<D> Containers<D> {
             Zone::External => !private,
             Zone::Host | Zone::LinkLocal | Zone::Group => false,
         };
-        if fits && self.settings.is_infrastructure(ip) {
+        if fits && (self.settings.is_infrastructure(ip) || self.others.contains(&ip)) {
             self.note_stranger(ip);
             return None;
         }
-        if !fits || self.gateways.contains(&ip) {
+        if !fits {
             return None;
         }
         self.add(at, &[ip], Attribution::Originator, &make)

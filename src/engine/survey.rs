@@ -62,7 +62,8 @@ impl HeldBack {
         }
         self.until.get_or_insert(frame.at.after(self.length));
         if let Ok(packet) = self.decoder.decode(frame) {
-            self.survey.count(&packet);
+            let is_outgoing = frame.is_outgoing().filter(|_| !frame.is_loopback());
+            self.survey.count(&packet, is_outgoing);
         }
         self.bytes.extend_from_slice(frame.bytes);
         let Frame { at, link_type, wire_bytes, .. } = *frame;
