@@ -91,6 +91,8 @@ pub enum Attribution {
     Veth,
     /// A private address that opens flows, in the capture of a whole node.
     Originator,
+    /// A private address that opens none, and answers, in the capture of a whole node.
+    Responder,
     /// By the interface that is the host's end of its veth, and nothing more is known of it.
     Interface,
     /// By that interface, and its name is being asked for.
@@ -114,6 +116,7 @@ impl Attribution {
             Self::PodNetwork => "pod_network",
             Self::Veth => "veth",
             Self::Originator => "originator",
+            Self::Responder => "responder",
             Self::Interface => "interface",
             Self::Pending => "pending",
             Self::Cgroup => "cgroup",

@@ -372,8 +372,8 @@ impl Line {
             work.deliver(entry, &Event::FlowOpened);
         }
         if tracked.established {
-            if owned.is_none() && work.judge.attribute_late(at, &mut entry.flow) {
-                work.deliver(entry, &Event::FlowOpened);
+            if owned.is_none() {
+                work.judge.attribute_late(at, &mut entry.flow, work.output);
             }
             work.deliver(entry, &Event::FlowEstablished);
         }

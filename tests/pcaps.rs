@@ -109,10 +109,10 @@ fn captures(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn alerts(bytes: &[u8]) -> Vec<Got> {
+fn alerts(frames: Vec<Frame<'_>>) -> Vec<Got> {
     let mut engine = Engine::new(&Config::default()).unwrap();
     let mut output = Alerts::default();
-    for frame in frames(bytes) {
+    for frame in frames {
         engine.handle(Input::Frame { link: LinkId(0), frame }, &mut output);
     }
     engine.finish(&mut output);
@@ -160,7 +160,7 @@ fn each_capture_shows_what_it_holds_and_nothing_else() {
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(frames(&bytes).len(), truth.packets, "{name}: packets");
         seen += 1;
-        let wrong = complaints(&truth, &alerts(&bytes));
+        let wrong = complaints(&truth, &alerts(frames(&bytes)));
         if !wrong.is_empty() {
             let list = if truth.hard { &mut doubts } else { &mut failures };
             let _ = write!(list, "{name}\n{wrong}");
@@ -171,4 +171,23 @@ fn each_capture_shows_what_it_holds_and_nothing_else() {
         println!("where a doubt is honest (hard = true):\n{doubts}");
     }
     assert!(failures.is_empty(), "\n{failures}");
+}
+
+/// All of them at once are a node's capture: no finding of one is lost among the others, be it of a
+/// container that only answers.
+#[test]
+fn together_they_show_what_each_shows_alone() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps/malicious");
+    let files: Vec<_> = captures(&folder).iter().map(|path| std::fs::read(path).unwrap()).collect();
+    let alone: Vec<_> = files.iter().flat_map(|bytes| alerts(frames(bytes))).collect();
+    assert!(alone.iter().any(|it| it.rule == "shell.bind"), "no bind shell among them");
+    let mut together: Vec<_> = files.iter().flat_map(|bytes| frames(bytes)).collect();
+    together.sort_by_key(|frame| frame.at);
+    let together = alerts(together);
+    let is_lost = |one: &&Got| {
+        let place = |got: &Got| (got.detector, got.container, got.peer);
+        !together.iter().any(|other| place(other) == place(one))
+    };
+    let lost: Vec<_> = alone.iter().filter(is_lost).collect();
+    assert!(lost.is_empty(), "lost among the others: {lost:?}");
 }

@@ -11,12 +11,13 @@
 //!    nor a service's. Who opened the flows tells nothing: probes, scrapes and logins come from
 //!    outside. Where none of it tells, both are containers. An outside address that several private
 //!    ones have in common is none.
-//! 3. Else the capture is of a node: a private address that opens flows and is answered is a
-//!    container. Without any private address, each address that opens flows is. Not so
+//! 3. Else the capture is of a node: a private address that opens flows and is answered, or that
+//!    answers, is a container. Without any private address, each address that opens flows is. Not so
 //!    - a gateway's (the first address of a network) behind whose link address are outside ones as
 //!      well, nor what else stands behind that link address;
 //!    - the capturing host's own, in a Linux cooked capture of a host that forwards: all frames from
-//!      it are outgoing, while those of a container come in on one interface and go out on another.
+//!      it are outgoing, while those of a container come in on one interface and go out on another;
+//!    - one that only answers, where by custom it is a gateway's or a service's.
 
 use std::net::IpAddr;
 
@@ -238,7 +239,7 @@ fn one_of_two(two: Vec<(IpAddr, Seen)>) -> Vec<(IpAddr, Seen)> {
 
 /// By custom no container's: the first address of a network is its gateway's (a /24's, and a /64's),
 /// and 10.96.0.0/12 is where Kubernetes has services by default (kubeadm).
-fn is_infrastructure(ip: IpAddr) -> bool {
+pub(super) fn is_infrastructure(ip: IpAddr) -> bool {
     is_gateway(ip) || matches!(ip, IpAddr::V4(ip) if matches!(ip.octets(), [10, 96..=111, ..]))
 }
 

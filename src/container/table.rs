@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::survey::VantagePoint;
+use super::survey::{self, VantagePoint};
 use super::{
     Attribution, Container, ContainerIdentity, Kubernetes, LinkOwner, Named, Names, Settings,
 };
 use crate::baseline::{self, Destinations};
 use crate::bounded::BoundedMap;
-use crate::event::{LinkId, Zone};
+use crate::event::{LinkId, Side, Zone};
 use crate::time::Timestamp;
 
 /// Strangers (packets without the veth's container) after which the capture counts as a node's.
@@ -34,6 +34,8 @@ pub struct Containers<D> {
     strangers_seen: Vec<IpAddr>,
     /// By the survey: never containers.
     others: Vec<IpAddr>,
+    /// Containers that are known for having answered, and opened nothing so far (count).
+    only_called: usize,
 }
 
 /// Which addresses become containers without being named.
@@ -45,7 +47,7 @@ enum Rule {
     PodNetworks,
     /// None but the veth's, unless strangers show that it is a node after all.
     Veth,
-    /// Those that open flows and are answered.
+    /// Those that open flows and are answered, and private ones that answer.
     Originators { private: bool },
 }
 
@@ -70,6 +72,7 @@ impl<D> Containers<D> {
             strangers: 0,
             strangers_seen: Vec::new(),
             others: Vec::new(),
+            only_called: 0,
         }
     }
 
@@ -223,22 +226,58 @@ impl<D> Containers<D> {
         &self.strangers_seen
     }
 
-    /// This address opened a flow and was answered: it may become a container.
-    pub fn answered(&mut self, at: Timestamp, ip: IpAddr, make: impl Fn() -> D) -> Option<u32> {
+    /// This end of a flow that was answered may be a container.
+    pub fn answered(
+        &mut self,
+        at: Timestamp,
+        (ip, side): (IpAddr, Side),
+        make: impl Fn() -> D,
+    ) -> Option<u32> {
         let Rule::Originators { private } = self.rule else { return None };
         let fits = match Zone::of(ip) {
             Zone::Cluster => true,
-            Zone::External => !private,
+            Zone::External => !private && side == Side::Originator,
             Zone::Host | Zone::LinkLocal | Zone::Group => false,
         };
         if fits && (self.settings.is_infrastructure(ip) || self.others.contains(&ip)) {
             self.note_stranger(ip);
             return None;
         }
-        if !fits {
+        match (fits, side) {
+            (false, _) => None,
+            (true, Side::Originator) => self.add(at, &[ip], Attribution::Originator, &make),
+            (true, Side::Responder) => {
+                // Whoever scans must not take the places of those that will be found to open flows.
+                let room = self.len() < self.settings.containers_max / 2;
+                if !room || survey::is_infrastructure(ip) {
+                    self.note_stranger(ip);
+                    return None;
+                }
+                let number = self.add(at, &[ip], Attribution::Responder, &make)?;
+                self.only_called += 1;
+                Some(number)
+            }
+        }
+    }
+
+    /// A container opens a flow: counts it. Returns the container.
+    pub fn opens(&mut self, number: u32) -> Option<&mut Container> {
+        let (container, _) = self.entries.get_mut(place_of(number))?.as_mut()?;
+        if container.number != number {
             return None;
         }
-        self.add(at, &[ip], Attribution::Originator, &make)
+        container.flows[0] += 1;
+        if container.identity.attribution == Attribution::Responder {
+            container.identity.attribution = Attribution::Originator;
+            self.only_called -= 1;
+        }
+        Some(container)
+    }
+
+    /// Containers known (count), but for those that only were called so far: what they do not call
+    /// tells nothing of what is usual.
+    pub fn callers(&self) -> usize {
+        self.len() - self.only_called
     }
 
     /// Notes the ends of a flow: many that leave out the veth's container show a node's capture.
@@ -383,4 +422,54 @@ const PLACES: usize = 1 << 16;
 
 const fn place_of(number: u32) -> usize {
     number as usize % PLACES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(containers_max: usize) -> Containers<()> {
+        let settings = Settings { containers_max, ..Settings::default() };
+        let mut containers = Containers::new(&settings, &baseline::Settings::default());
+        let host = "192.168.77.1".parse().unwrap();
+        let point = VantagePoint::Node { private: true, others: vec![host] };
+        containers.settle(Timestamp::default(), &point, || ());
+        containers
+    }
+
+    fn answered(containers: &mut Containers<()>, ip: &str, side: Side) -> Option<Attribution> {
+        let end = (ip.parse().unwrap(), side);
+        let number = containers.answered(Timestamp::default(), end, || ())?;
+        Some(containers.get(number)?.identity.attribution)
+    }
+
+    #[test]
+    fn both_ends_of_an_answered_flow_may_be_containers() {
+        use Side::{Originator, Responder};
+        for (ip, side, expected) in [
+            ("10.244.1.7", Originator, Some(Attribution::Originator)),
+            ("10.244.1.7", Responder, Some(Attribution::Responder)),
+            ("10.96.0.10", Responder, None),
+            ("10.244.1.1", Responder, None),
+            ("10.244.1.1", Originator, Some(Attribution::Originator)),
+            ("192.168.77.1", Originator, None),
+            ("203.0.113.9", Responder, None),
+        ] {
+            assert_eq!(answered(&mut node(8), ip, side), expected, "{ip} as {side:?}");
+        }
+    }
+
+    #[test]
+    fn those_that_only_answer_leave_room_and_do_not_count_as_callers() {
+        let mut containers = node(4);
+        for ip in ["10.0.0.2", "10.0.0.3", "10.0.0.4"] {
+            answered(&mut containers, ip, Side::Responder);
+        }
+        assert_eq!((containers.len(), containers.callers()), (2, 0), "half of the places");
+        answered(&mut containers, "10.0.0.5", Side::Originator);
+        assert_eq!((containers.len(), containers.callers()), (3, 1));
+        let first = containers.opens(0).unwrap();
+        assert_eq!(first.identity.attribution, Attribution::Originator);
+        assert_eq!(containers.callers(), 2);
+    }
 }

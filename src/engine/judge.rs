@@ -63,7 +63,7 @@ impl Judge {
     pub(super) fn settle(&mut self, at: Timestamp, point: &VantagePoint) {
         let Self { containers, factories, .. } = self;
         containers.settle(at, point, || make(factories));
-        self.baseline.containers = containers.len() as u32;
+        self.baseline.containers = containers.callers() as u32;
     }
 
     /// Finds the containers on a new flow's ends, and the responder's name.
@@ -73,7 +73,7 @@ impl Judge {
         flow.containers = ends.map(|ip| containers.find(at, ip, || make(factories)));
         flow.zones = ends.map(|ip| containers.zone(ip));
         containers.note_ends(flow.containers != [None; 2], flow.zones);
-        self.baseline.containers = containers.len() as u32;
+        self.baseline.containers = containers.callers() as u32;
         self.arrive(at, flow);
     }
 
@@ -100,7 +100,7 @@ impl Judge {
     pub(super) fn own(&mut self, at: Timestamp, owner: &LinkOwner, output: &mut dyn Output) {
         let Self { containers, factories, .. } = self;
         let number = containers.own(at, owner, || make(factories));
-        self.baseline.containers = self.containers.len() as u32;
+        self.baseline.containers = self.containers.callers() as u32;
         let Some(number) = number else { return };
         if self.containers.get(number).is_some_and(|container| container.flows != [0; 2]) {
             self.recall(at, number);
@@ -118,7 +118,7 @@ impl Judge {
         if let (Some(memories), Some(memory)) = (&mut self.memories, memory) {
             memories.set(&memory);
         }
-        self.baseline.containers = self.containers.len() as u32;
+        self.baseline.containers = self.containers.callers() as u32;
         for alert in self.alerts.end(at, &container) {
             tell(&alert, output);
         }
@@ -131,20 +131,32 @@ impl Judge {
         }
     }
 
-    /// The flow was answered: on a node, its originator may be a container not known before.
-    /// Returns whether it is.
-    pub(super) fn attribute_late(&mut self, at: Timestamp, flow: &mut Flow) -> bool {
-        if flow.containers[0].is_some() {
-            return false;
-        }
+    /// The flow was answered: on a node, its ends may be containers not known before. They hear that
+    /// it was opened.
+    pub(super) fn attribute_late(
+        &mut self,
+        at: Timestamp,
+        flow: &mut Flow,
+        output: &mut dyn Output,
+    ) {
         let Self { containers, factories, .. } = self;
-        let found = containers.answered(at, flow.originator.ip, || make(factories));
-        flow.containers[0] = found;
-        self.baseline.containers = containers.len() as u32;
-        if found.is_some() {
-            self.arrive(at, flow);
+        let mut found = [None; 2];
+        for side in [Side::Originator, Side::Responder] {
+            if flow.containers[side.index()].is_none() {
+                let end = (flow.endpoint(side).ip, side);
+                found[side.index()] = containers.answered(at, end, || make(factories));
+            }
         }
-        found.is_some()
+        if found == [None; 2] {
+            return;
+        }
+        let before = std::mem::replace(&mut flow.containers, found);
+        self.arrive(at, flow);
+        self.baseline.containers = self.containers.callers() as u32;
+        self.deliver(at, flow, &Event::FlowOpened, output);
+        for (now, before) in flow.containers.iter_mut().zip(before) {
+            *now = now.or(before);
+        }
     }
 
     /// Counts a flow to the container that opened it, and gives it its name.
@@ -156,8 +168,7 @@ impl Judge {
             container.flows[1] += 1;
         }
         let Some(number) = flow.containers[0] else { return };
-        let Some((container, _)) = self.containers.get_mut(number) else { return };
-        container.flows[0] += 1;
+        let Some(container) = self.containers.opens(number) else { return };
         flow.name = container.names.of(at, flow.responder.ip).cloned();
         self.count_destination(at, flow);
     }

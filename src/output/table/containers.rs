@@ -120,11 +120,12 @@ fn unmatched(summary: &Summary<'_>) -> Vec<String> {
     lines
 }
 
-const MEANINGS: [(Attribution, &str); 8] = [
+const MEANINGS: [(Attribution, &str); 9] = [
     (Attribution::Configured, "named by a flag or in the configuration"),
     (Attribution::PodNetwork, "in a pod network that a flag or the configuration names"),
     (Attribution::Veth, "every packet has this address: the capture was taken at its veth"),
     (Attribution::Originator, "a private address that opens flows, in the capture of a node"),
+    (Attribution::Responder, "a private address that answers, in the capture of a node"),
     (Attribution::Interface, "by the host's end of its interface"),
     (Attribution::Pending, "by the host's end of its interface; its name was not yet known"),
     (Attribution::Cgroup, "by the host's end of its interface, and its cgroup"),
