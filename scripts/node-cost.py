@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `vethwatch node` and `vethwatch sidecar` cost, in network namespaces of this script's own.
 
-    scripts/node-cost.py PATH_OF_VETHWATCH [rest] [rest6] [churn] [rate] [overload]
+    scripts/node-cost.py PATH_OF_VETHWATCH [rest] [rest6] [churn] [rate] [overload] [workers]
 
 rest   memory and processor time of `node` at rest beside 1, 50 and 250 containers without IPv6, as
        Docker makes them
@@ -14,7 +14,10 @@ overload  two of `node` that run a quarter of the time, one sparing bulk and one
        it goes, in segments of up to 64 KiB and of 1500 bytes: frames dropped, and accounted for a second
        of processor time
 
-Needs root, iproute2, iperf3, tcpdump, tcpreplay and ethtool; takes three, three, one, about six and one
+workers  one, two and four workers beside two containers that each send the same packets: processor time of
+       each thread, and memory
+
+Needs root, iproute2, iperf3, tcpdump, tcpreplay and ethtool; takes three, three, one, about six, one and one
 minutes. Ends what it
 started, by id, and removes its namespaces. Other work on the machine costs rate, and the ratio less.
 """
@@ -29,7 +32,7 @@ import tempfile
 import time
 
 BINARY = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "target/release/vethwatch")
-PARTS = sys.argv[2:] or ["rest", "rest6", "churn", "rate", "overload"]
+PARTS = sys.argv[2:] or ["rest", "rest6", "churn", "rate", "overload", "workers"]
 PREFIX = f"vwc{os.getpid()}"
 HOST = f"{PREFIX}-host"
 GATEWAY = "10.213.0.1"
@@ -355,11 +358,49 @@ def overload():
     delete_namespace(name)
 
 
+def threads_s(process):
+    """Processor time of each of its threads so far (seconds)."""
+    folder, times = f"/proc/{process.pid}/task", {}
+    for task in sorted(os.listdir(folder), key=int):
+        name, fields = open(f"{folder}/{task}/stat").read().split("(", 1)[1].rsplit(")", 1)
+        fields = fields.split()
+        times[task, name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return times
+
+
+def workers():
+    containers = [add_container(number) for number in (2, 3)]
+    time.sleep(1)
+    for count in (1, 2, 4):
+        config = os.path.join(FOLDER.name, f"workers{count}.toml")
+        with open(config, "w") as file:
+            file.write(f"[capture]\nworkers = {count}\n")
+        watcher = Watcher("node", HOST, "--events", "alert,stats", "--config", config)
+        time.sleep(1)
+        resident, _, own = watcher.memory_mib()
+        before = threads_s(watcher.process)
+        senders = [start(name, "tcpreplay", "-q", "-i", "eth0", "--preload-pcap", "--pps", "40000", "--loop", "20",
+                         conversations_path) for name, _ in containers]
+        for sender in senders:
+            sender.wait(120)
+            started.remove(sender)
+        time.sleep(1)
+        used = {(task, name): now - before[task, name] for (task, name), now in threads_s(watcher.process).items()}
+        passed, dropped = watcher.dropped()
+        told = ", ".join(f"{name} {seconds:.2f} s" for (_, name), seconds in used.items() if seconds >= 0.02)
+        say(f"workers: {count}: {resident:.1f} MiB at rest (own {own:.1f}); {passed} frames, {dropped} dropped; "
+            f"{1e6 * sum(used.values()) / passed:.2f} s of a core for a million ({told})")
+    for name, process in containers:
+        end(process, signal.SIGKILL)
+        delete_namespace(name)
+
+
 conversations_path = os.path.join(FOLDER.name, "conversations.pcap")
 try:
     host()
-    if "rate" in PARTS:
+    if "rate" in PARTS or "workers" in PARTS:
         conversations(conversations_path)
+    if "rate" in PARTS:
         rate()
     if "rest" in PARTS:
         rest()
@@ -369,6 +410,8 @@ try:
         churn()
     if "overload" in PARTS:
         overload()
+    if "workers" in PARTS:
+        workers()
 finally:
     for process in list(started):
         end(process, signal.SIGKILL)

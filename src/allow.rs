@@ -334,7 +334,7 @@ pub struct Outcome {
 }
 
 /// The entries, with what each has silenced.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AllowList {
     entries: Vec<(Entry, Outcome)>,
 }
@@ -402,6 +402,15 @@ impl AllowList {
     /// The entries, in the order of the configuration, with what became of each.
     pub fn outcomes(&self) -> impl Iterator<Item = (&Entry, &Outcome)> {
         self.entries.iter().map(|(entry, outcome)| (entry, outcome))
+    }
+
+    /// Adds what the same entries silenced elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        for ((_, outcome), (_, more)) in self.entries.iter_mut().zip(&other.entries) {
+            outcome.findings += more.findings;
+            outcome.reports += more.reports;
+            outcome.expired_reports += more.expired_reports;
+        }
     }
 
     /// There are no entries.

@@ -4,6 +4,10 @@
 //! Rarity among siblings is what tells a heartbeat that every replica has from a beacon of one. Only
 //! answered payload makes a container a user: a packet with another's address in it explains nothing.
 
+mod exchange;
+
+pub use exchange::News;
+
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 
@@ -68,8 +72,10 @@ pub struct DestinationUse {
     pub flows: u64,
     /// The first few containers that it answered (of the node; empty in a container's own).
     users: Vec<User>,
-    /// When a finding of medium severity or more was last raised about it.
-    suspected: Option<Timestamp>,
+    /// When a finding of medium severity or more was last raised about it; 0 for never.
+    suspected: Timestamp,
+    /// Other engines are still to be told.
+    changed: bool,
 }
 
 /// How one container used a destination: by payload in flows that it opened and that were answered.
@@ -77,14 +83,17 @@ pub struct DestinationUse {
 pub struct User {
     /// Its number.
     pub container: u32,
+    /// Which engine numbers it so: 0 for this one, else the other's number plus one.
+    engine: u32,
     /// First such payload.
     pub first: Timestamp,
     /// Times that payload passed, a second apart or more (count).
     pub exchanges: u32,
+    /// Of packet time, since the epoch.
+    hour: u32,
     /// Most that it uploaded in an hour of packet time (bytes).
     pub upload_hour_max_bytes: u64,
     last: Timestamp,
-    hour: u64,
     hour_bytes: u64,
 }
 
@@ -98,13 +107,19 @@ impl User {
     const fn new(at: Timestamp, container: u32) -> Self {
         Self {
             container,
+            engine: 0,
             first: at,
             exchanges: 0,
+            hour: 0,
             upload_hour_max_bytes: 0,
             last: at,
-            hour: 0,
             hour_bytes: 0,
         }
+    }
+
+    /// It is this engine's container of that number.
+    const fn is(&self, container: u32) -> bool {
+        self.engine == 0 && self.container == container
     }
 
     fn note(&mut self, at: Timestamp, sent_bytes: u64, received_bytes: u64) {
@@ -116,7 +131,7 @@ impl User {
         if sent_bytes < received_bytes.saturating_mul(Self::UPLOAD_FACTOR) {
             return;
         }
-        let hour = at.nanos() / Self::HOUR_NS;
+        let hour = (at.nanos() / Self::HOUR_NS) as u32;
         if hour > self.hour {
             (self.hour, self.hour_bytes) = (hour, 0);
         }
@@ -132,7 +147,14 @@ impl DestinationUse {
     const SUSPICION_NS: u64 = 86_400_000_000_000;
 
     const fn new(at: Timestamp) -> Self {
-        Self { first_seen: at, last_seen: at, flows: 0, users: Vec::new(), suspected: None }
+        Self {
+            first_seen: at,
+            last_seen: at,
+            flows: 0,
+            users: Vec::new(),
+            suspected: Timestamp::from_nanos(0),
+            changed: false,
+        }
     }
 
     const fn count(&mut self, at: Timestamp) {
@@ -141,11 +163,11 @@ impl DestinationUse {
     }
 
     fn note_payload(&mut self, at: Timestamp, container: u32, moved_bytes: [u64; 2]) {
-        let known = self.users.iter().any(|user| user.container == container);
+        let known = self.users.iter().any(|user| user.is(container));
         if !known && self.users.len() < Self::USERS_MAX {
             self.users.push(User::new(at, container));
         }
-        if let Some(user) = self.users.iter_mut().find(|user| user.container == container) {
+        if let Some(user) = self.users.iter_mut().find(|user| user.is(container)) {
             user.note(at, moved_bytes[0], moved_bytes[1]);
         }
     }
@@ -157,13 +179,13 @@ impl DestinationUse {
 
     /// The first few containers that it answered, but for this one.
     pub fn others(&self, container: u32) -> impl Iterator<Item = &User> {
-        self.users.iter().filter(move |user| user.container != container)
+        self.users.iter().filter(move |user| !user.is(container))
     }
 
     /// A finding of medium severity or more was raised about it within a day.
     pub fn is_suspected(&self, at: Timestamp) -> bool {
-        let age_ns = |when: Timestamp| at.nanos().saturating_sub(when.nanos());
-        self.suspected.is_some_and(|when| age_ns(when) <= Self::SUSPICION_NS)
+        let age_ns = at.nanos().saturating_sub(self.suspected.nanos());
+        self.suspected != Timestamp::default() && age_ns <= Self::SUSPICION_NS
     }
 }
 
@@ -171,12 +193,14 @@ impl DestinationUse {
 #[derive(Debug)]
 pub struct Destinations {
     uses: BoundedMap<DestinationKey, DestinationUse>,
+    /// Where several engines share the node: what the others are to be told.
+    changed: Option<exchange::Changed>,
 }
 
 impl Destinations {
     /// Room for `max` destinations (count).
     pub fn new(max: usize) -> Self {
-        Self { uses: BoundedMap::new(max) }
+        Self { uses: BoundedMap::new(max), changed: None }
     }
 
     /// Notes a flow to a destination.
@@ -195,12 +219,18 @@ impl Destinations {
     ) {
         let known = self.uses.get_or_insert_with(key, || DestinationUse::new(at));
         known.note_payload(at, container, moved_bytes);
+        if let Some(changed) = &mut self.changed {
+            changed.note(key, known);
+        }
     }
 
     /// A finding of medium severity or more is about this destination.
     pub fn suspect(&mut self, at: Timestamp, key: DestinationKey) {
         if let Some(known) = self.uses.get_mut(&key) {
-            known.suspected = Some(at);
+            known.suspected = at;
+            if let Some(changed) = &mut self.changed {
+                changed.note(key, known);
+            }
         }
     }
 
@@ -259,14 +289,30 @@ impl Destinations {
 pub struct Baseline {
     /// Destinations of all containers together.
     pub destinations: Destinations,
-    /// Containers with traffic so far (count).
-    pub containers: u32,
+    /// Containers of this engine (count).
+    own_containers: u32,
+    /// The same of others that share the node, by their numbers.
+    elsewhere: Vec<u32>,
 }
 
 impl Baseline {
     /// Nothing known.
     pub fn new(settings: &Settings) -> Self {
-        Self { destinations: Destinations::new(settings.destinations_max), containers: 0 }
+        Self {
+            destinations: Destinations::new(settings.destinations_max),
+            own_containers: 0,
+            elsewhere: Vec::new(),
+        }
+    }
+
+    /// Containers with traffic so far (count).
+    pub fn containers(&self) -> u32 {
+        self.elsewhere.iter().fold(self.own_containers, |sum, more| sum.saturating_add(*more))
+    }
+
+    /// So many of them are this engine's.
+    pub const fn set_containers(&mut self, containers: u32) {
+        self.own_containers = containers;
     }
 }
 

@@ -7,7 +7,7 @@ use lru::LruCache;
 
 /// A map that holds at most `capacity` entries and forgets the least recently used one to make
 /// room. Never iterated in hash order: [`BoundedMap::iter`] runs from the most recently used on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BoundedMap<K: Hash + Eq, V> {
     entries: LruCache<K, V, foldhash::fast::FixedState>,
     evicted: u64,

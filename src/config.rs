@@ -95,6 +95,24 @@ impl Config {
         }
     }
 
+    /// That of each of several engines which share a node by interfaces: what traffic fills is shared out
+    /// among them, so that they take no more memory than one. What they know of containers and of the
+    /// node, each may know whole.
+    #[must_use]
+    pub fn share(&self, engines: u32) -> Self {
+        let mut share = self.clone();
+        for bound in [
+            &mut share.flow.flows_max,
+            &mut share.flow.streams_bytes_max,
+            &mut share.decode.fragments_max,
+            &mut share.decode.fragment_bytes_max,
+            &mut share.alert.open_max,
+        ] {
+            *bound = bound.div_ceil(engines.max(1) as usize);
+        }
+        share
+    }
+
     /// The configuration in force as a TOML document: every key, with its meaning and unit.
     pub fn to_documented_toml(&self) -> String {
         documented::document(self)

@@ -3,6 +3,7 @@
 mod copies;
 mod judge;
 mod remember;
+mod share;
 mod survey;
 mod work;
 
@@ -10,18 +11,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::CaptureState;
 use crate::config::Config;
-use crate::container::{Container, LinkOwner, Named};
+use crate::container::{LinkOwner, Named};
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
 use crate::detect::blind_spot::Sight;
 use crate::event::{DnsMessage, Event, FlowEnd, LinkId, Side};
 use crate::flow::table::{Ended, FlowTable};
 use crate::proto::{Scratch, Session};
-use crate::record::{Output, Record, RecordKind, Stats, Summary};
+use crate::record::{Output, Record, RecordKind, Stats};
 use crate::time::Timestamp;
 use crate::{allow, flow, proto, state};
 
 use copies::Copies;
 use judge::Judge;
+pub use share::News;
 use survey::HeldBack;
 use work::Work;
 
@@ -75,6 +77,8 @@ pub enum Input<'a> {
         /// What passes unseen, or does no more.
         sight: Sight,
     },
+    /// What another engine that shares the node has learned of it.
+    Node(&'a News),
     /// What the capture says of itself so far. Changes what alerts and statistics say of it, and no
     /// finding.
     Capture(CaptureState),
@@ -175,6 +179,7 @@ impl Engine {
                 self.line.stats.bulk_dropped_frames = capture.bulk_dropped_frames;
                 self.line.stats.inputs = capture.inputs;
             }
+            Input::Node(news) => self.line.judge.take_in(news),
             Input::Owner(owner) => {
                 if self.held_back.is_some() {
                     self.release(output);
@@ -206,10 +211,17 @@ impl Engine {
 
     /// The capture is over: closes flows and findings, and gives the summary.
     pub fn finish(&mut self, output: &mut dyn Output) {
+        self.end(output);
+        Self::summarize(&[&*self], output);
+    }
+
+    /// The same without the summary, which several engines give together:
+    /// [`summarize`](Self::summarize).
+    pub fn end(&mut self, output: &mut dyn Output) {
         if self.held_back.is_some() {
             self.release(output);
         }
-        self.line.finish(&self.decoder, output);
+        self.line.end(&self.decoder, output);
     }
 
     /// Takes another allow-list, between two inputs. Of what is open, what neither list silences goes
@@ -425,7 +437,7 @@ impl Line {
         work.close(&mut entry, end);
     }
 
-    fn finish(&mut self, decoder: &Decoder, output: &mut dyn Output) {
+    fn end(&mut self, decoder: &Decoder, output: &mut dyn Output) {
         for flow in self.flows.in_order() {
             if let Some(ended) = self.flows.end_capture(flow, self.now) {
                 self.close(ended, output);
@@ -438,14 +450,6 @@ impl Line {
             }
         }
         self.update_stats(decoder);
-        let containers: Vec<&Container> = self.judge.containers.iter().collect();
-        output.finish(&Summary {
-            containers: &containers,
-            unmatched: &self.judge.containers.unmatched(),
-            strangers: self.judge.containers.strangers(),
-            stats: &self.stats,
-            allow: self.judge.alerts.allow_list(),
-        });
     }
 
     fn update_stats(&mut self, decoder: &Decoder) {

@@ -8,6 +8,7 @@ pub mod info;
 mod live;
 mod lookout;
 pub mod node;
+mod pace;
 mod privilege;
 mod progress;
 mod reload;
@@ -28,6 +29,7 @@ use self::privilege::Confinement;
 use crate::cli::{Cli, Command, ResultArgs};
 use crate::config::{self, Config};
 use crate::output::carrier::Carrier;
+use crate::output::shared::Shared;
 use crate::output::{Events, Look, OUTPUTS, Options, Registration, Sink, eve, queue, table};
 
 /// Does what the command line asks.
@@ -74,7 +76,7 @@ fn queued_output(
     args: &ResultArgs,
     settings: &config::output::Settings,
     confinement: &Confinement,
-) -> anyhow::Result<(Box<dyn Sink>, queue::Writer)> {
+) -> anyhow::Result<(Results, queue::Writer)> {
     let format = format(args)?;
     let (file, options) = destination(args)?;
     let file = match file {
@@ -90,7 +92,31 @@ fn queued_output(
         move |news| warn(&format!("{place}: {news}"))
     })
     .context("no thread can be started for the output")?;
-    Ok(((format.make)(options, Box::new(queue)), writer))
+    Ok((Results { format, options, queue }, writer))
+}
+
+/// What makes outputs before one queue.
+struct Results {
+    format: &'static Registration,
+    options: Options,
+    queue: queue::Queue,
+}
+
+impl Results {
+    fn open(&self) -> Box<dyn Sink> {
+        (self.format.make)(self.options, Box::new(self.queue.clone()))
+    }
+
+    /// One for the main thread, and one for each of several workers: each makes its own records. Where
+    /// the format is one document, they meet in it.
+    fn open_for(&self, workers: usize) -> (Box<dyn Sink>, Vec<Box<dyn Sink>>) {
+        if !self.format.whole {
+            return (self.open(), (0..workers).map(|_| self.open()).collect());
+        }
+        let shared = Shared::new(self.open());
+        let of_workers = (0..workers).map(|_| -> Box<dyn Sink> { Box::new(shared.clone()) });
+        (Box::new(shared.clone()), of_workers.collect())
+    }
 }
 
 /// The file that was asked for, if one was, and how to write there.

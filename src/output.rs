@@ -4,6 +4,7 @@ pub mod carrier;
 mod chunks;
 pub mod eve;
 pub mod queue;
+pub mod shared;
 pub mod table;
 
 use std::fmt;
@@ -29,6 +30,8 @@ pub struct Registration {
     pub name: &'static str,
     /// One line for `--help`.
     pub about: &'static str,
+    /// It is one document, made at the end of what all workers found.
+    pub whole: bool,
     /// Makes one.
     pub make: fn(Options, Box<dyn Carrier>) -> Box<dyn Sink>,
 }
@@ -49,7 +52,7 @@ pub const fn schema() -> &'static str {
 }
 
 /// An output that writes to something that can fail.
-pub trait Sink: Output {
+pub trait Sink: Output + Send {
     /// Writes what is held back. [`Output::finish`] does so by itself.
     fn flush(&mut self);
 

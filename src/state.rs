@@ -3,7 +3,11 @@
 //!
 //! A workload is what a container's successor shares with it: the owner of its pod, else its name and
 //! image. What neither is known of keeps nothing.
+//!
+//! Where several engines share a node, each keeps what all know: what one notes, the others are told, so that
+//! a successor inherits it wherever it is seen. What is written is [`Memories::merge`] of what each has noted.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -106,6 +110,7 @@ pub struct Memory {
 #[derive(Deserialize)]
 struct Head {
     workload: Workload,
+    first_seen: Timestamp,
     last_seen: Timestamp,
 }
 
@@ -119,7 +124,7 @@ pub struct State {
 }
 
 /// All workloads with what is kept of them, bounded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Memories {
     workloads: BoundedMap<Workload, Entry>,
     bytes: u64,
@@ -127,14 +132,36 @@ pub struct Memories {
     forget_after: Duration,
     /// Those that went for want of bytes (count).
     too_much: u64,
+    /// Times that all was handed out to be written (count).
+    round: u32,
+    /// Where several engines share the node: what the others are to be told.
+    news: Option<Vec<Told>>,
 }
 
-#[derive(Debug)]
+/// Memories told to other engines at a time (count): more are not told.
+const TOLD_MAX: usize = 256;
+
+/// A memory that another engine has noted.
+#[derive(Clone, Debug)]
+pub struct Told(Workload, Entry);
+
+#[derive(Clone, Debug)]
 struct Entry {
     line: Arc<str>,
+    first_seen: Timestamp,
     last_seen: Timestamp,
-    /// Not written by this run.
-    inherited: bool,
+    origin: Origin,
+}
+
+/// Where an entry comes from. What stands lower is more to be believed.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Origin {
+    /// From another engine, which hands it out itself.
+    Told,
+    /// From before this run.
+    Inherited,
+    /// Of this engine's containers, in that round.
+    Noted(u32),
 }
 
 /// A clock may be so far behind what was written before it was put back.
@@ -143,19 +170,45 @@ const AHEAD: Duration = Duration::from_secs(3_600);
 impl Memories {
     /// Of what was read. Lines that are none are passed over.
     pub fn of(settings: &Settings, state: &State) -> Self {
-        let mut memories = Self {
+        let mut memories = Self::new(settings);
+        for line in &state.lines {
+            if let Ok(Head { workload, first_seen, last_seen }) = serde_json::from_str(line) {
+                let (line, origin) = (line.clone(), Origin::Inherited);
+                memories.put(workload, Entry { line, first_seen, last_seen, origin });
+            }
+        }
+        memories
+    }
+
+    fn new(settings: &Settings) -> Self {
+        Self {
             workloads: BoundedMap::new(settings.workloads_max),
             bytes: 0,
             bytes_max: settings.bytes_max,
             forget_after: Duration::from_secs(settings.forget_after_s),
             too_much: 0,
-        };
-        for line in &state.lines {
-            if let Ok(Head { workload, last_seen }) = serde_json::from_str(line) {
-                memories.put(workload, Entry { line: line.clone(), last_seen, inherited: true });
-            }
+            round: 0,
+            news: None,
         }
-        memories
+    }
+
+    /// From now on keeps what is noted for [`news`](Self::news), too.
+    pub fn share(&mut self) {
+        self.news = Some(Vec::new());
+    }
+
+    /// What was noted since the last time, for the other engines.
+    pub fn news(&mut self) -> Vec<Told> {
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Takes in what another engine has noted, unless this one is about to hand out its own.
+    pub fn take_in(&mut self, Told(workload, entry): &Told) {
+        let own = self.workloads.peek(workload);
+        if own.is_some_and(|own| own.origin == Origin::Noted(self.round)) {
+            return;
+        }
+        self.put(workload.clone(), Entry { origin: Origin::Told, ..entry.clone() });
     }
 
     /// What is kept of a workload, unless it is too old or from the future; and whether it is from
@@ -165,18 +218,25 @@ impl Memories {
         if at.since(entry.last_seen) > self.forget_after || entry.last_seen.since(at) > AHEAD {
             return None;
         }
-        Some((serde_json::from_str(&entry.line).ok()?, entry.inherited))
+        let inherited = entry.origin == Origin::Inherited;
+        Some((serde_json::from_str(&entry.line).ok()?, inherited))
     }
 
     /// Keeps this of its workload, in the place of what was.
     pub fn set(&mut self, memory: &Memory) {
         let Ok(line) = serde_json::to_string(memory) else { return };
-        let (line, last_seen) = (line.into(), memory.last_seen);
-        self.put(memory.workload.clone(), Entry { line, last_seen, inherited: false });
+        let (first_seen, last_seen) = (memory.first_seen, memory.last_seen);
+        let origin = Origin::Noted(self.round);
+        let entry = Entry { line: line.into(), first_seen, last_seen, origin };
+        let workload = &memory.workload;
+        if let Some(news) = self.news.as_mut().filter(|news| news.len() < TOLD_MAX) {
+            news.push(Told(workload.clone(), entry.clone()));
+        }
+        self.put(workload.clone(), entry);
     }
 
-    /// All, without those that are too old at `at`.
-    pub fn state(&mut self, at: Timestamp) -> State {
+    /// A copy of all, without those that are too old at `at`. What is noted from now on is newer.
+    pub fn all(&mut self, at: Timestamp) -> Self {
         let is_old = |entry: &Entry| at.since(entry.last_seen) > self.forget_after;
         let old = self.workloads.iter().filter(|(_, entry)| is_old(entry));
         let old: Vec<Workload> = old.map(|(workload, _)| workload.clone()).collect();
@@ -185,10 +245,52 @@ impl Memories {
                 self.bytes -= entry.bytes();
             }
         }
+        let copy = self.clone();
+        self.round += 1;
+        copy
+    }
+
+    /// What several engines that share a node keep, as one. Of what they noted of the same workload, that
+    /// of its eldest container which is still there is kept, as within one engine.
+    pub fn merge(settings: &Settings, all: &[Self]) -> Self {
+        let rank = |memories: &Self, entry: &Entry| {
+            let fresh = entry.origin == Origin::Noted(memories.round);
+            let noted = matches!(entry.origin, Origin::Noted(_));
+            (fresh, noted, entry.origin != Origin::Told, Reverse(entry.first_seen), entry.last_seen)
+        };
+        let mut best = BTreeMap::new();
+        for memories in all {
+            for (workload, entry) in memories.workloads.iter() {
+                let found = (rank(memories, entry), entry);
+                let kept = best.entry(workload).or_insert(found);
+                if found.0 > kept.0 {
+                    *kept = found;
+                }
+            }
+        }
+        let mut best: Vec<_> = best
+            .into_iter()
+            .map(|(workload, (_, entry))| (entry.last_seen, workload, entry))
+            .collect();
+        best.sort_unstable_by_key(|(last_seen, workload, _)| (*last_seen, *workload));
+        let mut merged = Self::new(settings);
+        for (_, workload, entry) in best {
+            merged.put(workload.clone(), entry.clone());
+        }
+        merged.too_much += all.iter().map(Self::evicted).max().unwrap_or_default();
+        merged
+    }
+
+    fn evicted(&self) -> u64 {
+        self.workloads.evicted() + self.too_much
+    }
+
+    /// All as lines.
+    pub fn state(&self) -> State {
         let mut lines: Vec<Arc<str>> =
             self.workloads.iter().map(|(_, entry)| Arc::clone(&entry.line)).collect();
         lines.reverse();
-        State { lines, evicted: self.workloads.evicted() + self.too_much }
+        State { lines, evicted: self.evicted() }
     }
 
     fn put(&mut self, workload: Workload, entry: Entry) {

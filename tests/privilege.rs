@@ -168,9 +168,15 @@ fn documented(mode: &str) -> Vec<(String, u64)> {
     threads
 }
 
-fn check(lab: &Lab, watcher: usize, mode: &str) {
-    let expected = documented(mode);
+fn check(lab: &Lab, watcher: usize, mode: &str, workers: usize) {
+    let mut expected = documented(mode);
     assert!(expected.len() >= 2, "docs/privileges.md has the threads of {mode}");
+    // There is one for each of several.
+    if let Some(place) = expected.iter().position(|(thread, _)| thread == "worker") {
+        let worker = expected.remove(place);
+        expected.extend(std::iter::repeat_n(worker, workers));
+        expected.sort();
+    }
     let threads = lab.threads(watcher);
     let hex = |status: &str, name| u64::from_str_radix(field(status, name), 16).unwrap();
     let kept: Vec<(String, u64)> =
@@ -199,7 +205,7 @@ fn a_sidecar_keeps_what_is_documented_and_reads_nothing_else() {
     fs::create_dir(lab.path("state")).unwrap();
     let state = lab.path("state/pod").to_str().unwrap().to_owned();
     let watcher = lab.watch(&["sidecar", "--config", &config, "--state", &state]);
-    check(&lab, watcher, "sidecar");
+    check(&lab, watcher, "sidecar", 0);
     lab.write("etc/new.toml", "[output]\nstats_interval_s = 1\n");
     fs::rename(lab.path("etc/new.toml"), &config).unwrap();
     lab.signal("-HUP", watcher);
@@ -247,7 +253,7 @@ fn a_node_keeps_what_is_documented_and_goes_on_writing() {
     let runtime = ["node", "--docker-socket", socket.to_str().unwrap()];
     let state = ["--state", state.to_str().unwrap()];
     let watcher = lab.watch(&[&runtime[..], &write, &state].concat());
-    check(&lab, watcher, "node");
+    check(&lab, watcher, "node", 0);
     // A runtime that starts later is found.
     serve_docker(&socket);
     lab.hears(watcher, "docker.sock: the runtime answers");
@@ -337,6 +343,31 @@ fn serve_docker(socket: &Path) {
 }
 
 /// `vethwatch doctor` in the pod: exit code and document.
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn each_of_several_workers_keeps_what_is_documented_and_goes_on_writing() {
+    let mut lab = Lab::new();
+    for folder in ["etc", "kept", "state"] {
+        fs::create_dir(lab.path(folder)).unwrap();
+    }
+    let config = lab.write("etc/config.toml", "[capture]\nworkers = 2\n");
+    let (kept, state) = (lab.path("kept/kept.pcapng"), lab.path("state/node"));
+    let write = ["--write-mib", "1", "--write-files", "2", "--write", kept.to_str().unwrap()];
+    let more = ["node", "--config", &config, "--state", state.to_str().unwrap()];
+    let watcher = lab.watch(&[&more[..], &write].concat());
+    check(&lab, watcher, "node", 2);
+    // Each opens its next file by itself.
+    lab.flood("2000");
+    thread::sleep(Duration::from_secs(1));
+    lab.signal("-HUP", watcher);
+    lab.hears(watcher, "the configuration was read again");
+    lab.end(watcher);
+    let files = fs::read_dir(lab.path("kept")).unwrap();
+    let files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files.len(), 3, "one of one worker, two of the other: {files:?}");
+    assert!(fs::read_to_string(&state).unwrap().starts_with("{\"format\":"));
+}
+
 fn doctor(lab: &Lab, before: &[&str], arguments: &[&str]) -> (Option<i32>, Value) {
     let (first, rest) = match before.split_first() {
         Some((first, rest)) => (*first, [rest, &[VETHWATCH]].concat()),

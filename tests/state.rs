@@ -11,7 +11,7 @@ use vethwatch::detect::Severity;
 use vethwatch::engine::{Engine, Input};
 use vethwatch::event::LinkId;
 use vethwatch::record::{Output, Record, RecordKind};
-use vethwatch::state::State;
+use vethwatch::state::{Memories, Settings, State};
 use vethwatch::time::Timestamp;
 
 const STORE: [u8; 4] = [203, 0, 113, 7];
@@ -58,6 +58,31 @@ impl Node {
             engine.import_state(state);
         }
         Self { engine, heard: Heard::default(), now, port: 30_000 }
+    }
+
+    /// Two engines that share a node.
+    fn two() -> [Self; 2] {
+        [0, 1].map(|number| {
+            let mut node = Self::new(None, START);
+            node.engine.share(number, 2);
+            node.engine.import_state(&State::default());
+            node
+        })
+    }
+
+    /// Hears what another engine that shares the node has to tell.
+    fn hear(&mut self, other: &mut Self) {
+        self.now = self.now.max(other.now);
+        self.wait(0);
+        if let Some(news) = other.engine.news() {
+            self.engine.handle(Input::Node(&news), &mut self.heard);
+        }
+    }
+
+    /// What it has noted by now.
+    fn noted(&mut self) -> Memories {
+        while self.engine.remember_next() {}
+        self.engine.export_memories().unwrap()
     }
 
     fn wait(&mut self, seconds: u64) {
@@ -247,6 +272,66 @@ fn of_replicas_the_eldest_speaks() {
     let line: serde_json::Value = serde_json::from_str(&state.lines[0]).unwrap();
     assert!(line["first_seen"].as_u64().unwrap() < START + 1_000_000_000, "the first pod's");
     assert_eq!(line["destinations"].as_array().unwrap().len(), 1, "the elder's alone");
+}
+
+#[test]
+fn a_successor_inherits_wherever_it_is_seen() {
+    for (case, ends, told, expected) in [
+        ("its predecessor has ended", true, true, 1),
+        ("its predecessor lives on, and was noted", false, true, 1),
+        ("nothing was told", true, false, 0),
+    ] {
+        let [mut one, mut other] = Node::two();
+        one.pod(0, WEB, "web-1");
+        one.live(0);
+        if ends {
+            one.gone(0);
+        } else {
+            one.noted();
+        }
+        if told {
+            other.hear(&mut one);
+        }
+        other.now = one.now;
+        other.wait(30);
+        other.pod(1, WEB, "web-2");
+        other.upload(1, STRANGER, 7 * MB);
+        assert_eq!(other.found().len(), expected, "{case}");
+    }
+}
+
+#[test]
+fn several_engines_write_one_state() {
+    let (mut settings, [mut one, mut other]) = (Settings::default(), Node::two());
+    one.pod(0, WEB, "web-1");
+    one.upload(0, STORE, MB);
+    one.pod(2, "Deployment/db", "db-1");
+    one.upload(2, STORE, MB);
+    other.now = one.now;
+    other.pod(1, WEB, "web-2");
+    other.upload(1, STRANGER, MB);
+    other.upload(1, STORE, MB);
+    let destinations = |state: &State| -> Vec<usize> {
+        let read = |line: &std::sync::Arc<str>| serde_json::from_str(line).unwrap();
+        let lines = state.lines.iter().map(read);
+        lines
+            .map(|line: serde_json::Value| line["destinations"].as_array().unwrap().len())
+            .collect()
+    };
+    let written = |one: &mut Node, other: &mut Node, settings: &Settings| {
+        let noted = [one.noted(), other.noted()];
+        other.hear(one);
+        one.hear(other);
+        Memories::merge(settings, &noted).state()
+    };
+    let state = written(&mut one, &mut other, &settings);
+    assert_eq!(destinations(&state), [1, 1], "a line a workload, and the elder's");
+    one.gone(0);
+    written(&mut one, &mut other, &settings);
+    let state = written(&mut one, &mut other, &settings);
+    assert_eq!(destinations(&state), [1, 2], "the younger's, once the elder has ended");
+    settings.workloads_max = 1;
+    assert_eq!(destinations(&written(&mut one, &mut other, &settings)), [2], "the latest stays");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What the kernel's filter of a capture lets pass, and how much of it.
 //!
-//! One classic BPF program a capture, written here and not by libpcap: it cuts bulk to its headers
-//! ([`super::shed`]) and passes the rest whole, and filters of libpcap pass all frames at the same length.
-//! A load behind the end of a frame would drop it: all that is read of bulk lies in its first [`shed::BULK_BYTES_MIN`] bytes.
+//! One classic BPF program a capture, written here and not by libpcap, for two reasons: it cuts bulk to its
+//! headers ([`super::shed`]) and passes the rest whole, and filters of libpcap pass all frames at the same
+//! length; and it shares interfaces out by their index. A load behind the end of
+//! a frame would drop it: all that is read of bulk lies in its first [`shed::BULK_BYTES_MIN`] bytes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -35,6 +36,7 @@ const X_IS_A: u16 = 0x07;
 const ADD_X: u16 = 0x0c;
 const AND: u16 = 0x54;
 const SHIFT_RIGHT: u16 = 0x74;
+const MULTIPLY: u16 = 0x24;
 const GO: u16 = 0x05;
 const IF_EQUAL: u16 = 0x15;
 const IF_AT_LEAST: u16 = 0x35;
@@ -44,6 +46,18 @@ const RETURN: u16 = 0x06;
 /// An instruction: code, where to go if true and if not, operand.
 type Instruction = (u16, u8, u8, u32);
 
+/// Which of several captures (from 0 on, of how many) hears the interface with this index.
+///
+/// By the golden ratio (Knuth, The Art of Computer Programming 3, 6.4, "Fibonacci hashing"): indices of hosts' ends
+/// often all are even or all odd, since their other ends were numbered in between, and a remainder would give them
+/// to half of the captures. Any steady progression is shared out evenly so.
+pub const fn share_of(index: u32, of: u32) -> u32 {
+    (index.wrapping_mul(GOLDEN) >> 16).wrapping_mul(of) >> 16
+}
+
+/// 2 to the power of 32, divided by the golden ratio.
+const GOLDEN: u32 = 0x9e37_79b1;
+
 /// What a capture hears.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -51,6 +65,8 @@ pub struct Filter {
     pub snaplen_bytes: u32,
     /// Interfaces that are passed over, by index.
     pub left_out: BTreeSet<u32>,
+    /// Only the interfaces that are its own by [`share_of`]: which capture, of how many.
+    pub share: Option<(u32, u32)>,
     /// What happens to bulk.
     pub stage: Stage,
     /// Smallest frame that is bulk (bytes from the IP header on).
@@ -73,6 +89,17 @@ impl Filter {
 
     fn program(&self, link_type: LinkType) -> Vec<Instruction> {
         let mut program = Vec::new();
+        if let Some((number, of)) = self.share {
+            program.extend([
+                (LOAD_WORD, 0, 0, INTERFACE),
+                (MULTIPLY, 0, 0, GOLDEN),
+                (SHIFT_RIGHT, 0, 0, 16),
+                (MULTIPLY, 0, 0, of),
+                (SHIFT_RIGHT, 0, 0, 16),
+                (IF_EQUAL, 1, 0, number),
+                (RETURN, 0, 0, 0),
+            ]);
+        }
         if !self.left_out.is_empty() {
             program.push((LOAD_WORD, 0, 0, INTERFACE));
             for index in &self.left_out {

@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use pcap::{Active, Capture, ConnectionStatus, Device, Linktype, Precision};
 
 use super::filter::Filter;
+pub use super::filter::share_of;
 use super::libpcap::{link_type_name, timestamp, words};
 use super::shed::{Fate, Shed, Stage};
 use crate::config::capture::Settings;
@@ -242,32 +243,43 @@ impl LiveReader {
             u32::try_from(number).ok().and_then(LinkType::from_number).ok_or_else(|| {
                 LiveError::LinkType { name: name(), link_type: link_type_name(number) }
             })?;
-        Ok(Self::new(capture, link_type, sizes[0], Shed::new(settings, sizes[1])))
+        Ok(Self::new(capture, link_type, (sizes[0], None), Shed::new(settings, sizes[1])))
     }
 
     /// Starts to capture all interfaces of this network namespace through one kernel buffer, those
     /// that come later too: an interface is heard from its first frame on, and a thousand take no
-    /// more memory than one. Each frame says where it was seen: [`interface_of`].
+    /// more memory than one. Each frame says where it was seen: [`interface_of`]. Of several such
+    /// captures (which from 0 on, of how many), each hears the interfaces that are its own by [`share_of`],
+    /// and has its part of the buffer.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn open_all(settings: &Settings) -> Result<Self, LiveError> {
-        let sizes = settings.of_node();
+    pub fn open_all(settings: &Settings, [number, of]: [u32; 2]) -> Result<Self, LiveError> {
+        let [snaplen, buffer] = settings.of_node();
+        let sizes = [snaplen, (buffer / of.max(1)).max(Settings::BUFFER_BYTES[0])];
         activate(Device::from(ALL), sizes)
             .and_then(|mut capture| {
                 capture.set_datalink(Linktype(LinkType::LinuxSll2.number() as i32))?;
                 Ok(capture)
             })
             .map(|capture| {
-                Self::new(capture, LinkType::LinuxSll2, sizes[0], Shed::new(settings, sizes[1]))
+                let shed = Shed::new(settings, sizes[1]);
+                let share = (of > 1).then_some((number, of));
+                Self::new(capture, LinkType::LinuxSll2, (snaplen, share), shed)
             })
             .map_err(|error| LiveError::Refused { name: ALL.to_owned(), reason: words(&error) })
     }
 
-    fn new(capture: Capture<Active>, link_type: LinkType, snaplen: u32, shed: Shed) -> Self {
+    fn new(
+        capture: Capture<Active>,
+        link_type: LinkType,
+        (snaplen, share): (u32, Option<(u32, u32)>),
+        shed: Shed,
+    ) -> Self {
         let filter = Filter {
             snaplen_bytes: snaplen,
             left_out: BTreeSet::new(),
+            share,
             stage: Stage::Whole,
             bulk_bytes: shed.bulk_bytes(),
         };

@@ -14,6 +14,9 @@ pub struct Settings {
     pub buffer_bytes: u32,
     /// `node`: kernel buffer of all interfaces together (bytes; within the same bounds).
     pub node_buffer_bytes: u32,
+    /// `node`: threads that capture and analyse, each a share of the interfaces, the kernel's buffer and the
+    /// bounds on what traffic fills (count, at most 16; 0 for one per four cores, at most four).
+    pub workers: u32,
     /// Overload: a TCP segment or UDP datagram of this size on is bulk, unless it opens or ends a connection
     /// or begins a handshake, or is DNS (bytes from the IP header on; at least 256 are taken).
     pub bulk_bytes: u32,
@@ -63,6 +66,14 @@ impl Settings {
         let all = Self { buffer_bytes: self.node_buffer_bytes, interfaces: Vec::new(), ..*self };
         all.of("")
     }
+
+    /// Workers of `node` on a machine with so many cores (count).
+    pub fn workers_on(&self, cores: usize) -> u32 {
+        match self.workers {
+            0 => (cores / 4).clamp(1, 4) as u32,
+            some => some.min(16),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -71,6 +82,7 @@ impl Default for Settings {
             snaplen_bytes: 65_550,
             buffer_bytes: 4 << 20,
             node_buffer_bytes: 32 << 20,
+            workers: 0,
             bulk_bytes: 1_000,
             bulk_cut_share: 0.5,
             bulk_drop_share: 0.75,
@@ -82,6 +94,15 @@ impl Default for Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_machines_have_one_worker() {
+        let automatic = Settings::default();
+        let counts = [1, 2, 4, 7, 8, 12, 64].map(|cores| automatic.workers_on(cores));
+        assert_eq!(counts, [1, 1, 1, 1, 2, 3, 4]);
+        let asked = |workers| Settings { workers, ..Settings::default() }.workers_on(2);
+        assert_eq!([1, 2, 99].map(asked), [1, 2, 16]);
+    }
 
     #[test]
     fn an_interface_has_its_own_values() {

@@ -19,9 +19,14 @@ pub(super) struct Watched {
 }
 
 impl Engine {
-    /// From now on keeps what workloads do, beginning with what an earlier run kept.
+    /// From now on keeps what workloads do, beginning with what an earlier run kept. One of several
+    /// engines is told first that it is ([`Engine::share`]).
     pub fn import_state(&mut self, state: &State) {
-        self.line.judge.memories = Some(Memories::of(&self.state_settings, state));
+        let mut memories = Memories::of(&self.state_settings, state);
+        if self.line.judge.baseline.is_shared() {
+            memories.share();
+        }
+        self.line.judge.memories = Some(memories);
     }
 
     /// Notes what the next container does; `false` when each had its turn since the last time that
@@ -32,8 +37,13 @@ impl Engine {
 
     /// All that is kept, as it was noted.
     pub fn export_state(&mut self) -> State {
+        self.export_memories().map(|memories| memories.state()).unwrap_or_default()
+    }
+
+    /// The same, to be merged with that of other engines; nothing where none is kept.
+    pub fn export_memories(&mut self) -> Option<Memories> {
         let at = self.line.now;
-        self.line.judge.memories.as_mut().map(|memories| memories.state(at)).unwrap_or_default()
+        self.line.judge.memories.as_mut().map(|memories| memories.all(at))
     }
 }
 

@@ -103,6 +103,8 @@ pub struct FlowTable<S> {
     recent: RecentlyEnded,
     stragglers: u64,
     opened: u64,
+    /// Numbers of flows begin with the first and go on by the second.
+    numbers: [u64; 2],
     evicted: u64,
     waiting_bytes: usize,
     stream_bytes_dropped: u64,
@@ -129,10 +131,16 @@ impl<S: Default> FlowTable<S> {
             recent: RecentlyEnded::new(),
             stragglers: 0,
             opened: 0,
+            numbers: [1, 1],
             evicted: 0,
             waiting_bytes: 0,
             stream_bytes_dropped: 0,
         }
+    }
+
+    /// Numbers of flows begin with `first` and go on by `step`: several tables give none twice.
+    pub const fn number_from(&mut self, first: u64, step: u64) {
+        self.numbers = [first, step];
     }
 
     /// Flows open (count).
@@ -339,8 +347,10 @@ impl<S: Default> FlowTable<S> {
         if self.index.len() >= self.settings.flows_max.max(1) {
             self.evict(at, ended);
         }
+        let [first, step] = self.numbers;
+        let number = first + self.opened * step;
         self.opened += 1;
-        let entry = Entry::open(self.opened, at, link, packet, source_low);
+        let entry = Entry::open(number, at, link, packet, source_low);
         let (state, deadline) = (entry.flow.state, self.settings.deadline(&entry.flow));
         let slot = Slot {
             key,

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the shell side waits by the clock")]
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -29,8 +30,20 @@ pub(super) struct Kept {
 impl Kept {
     /// Begins the first file.
     pub(super) fn create(args: &KeepArgs) -> anyhow::Result<Self> {
-        let create = |path: &std::path::PathBuf| {
-            let files = CaptureFiles::create(path, args.write_mib << 20, args.write_files);
+        Self::create_share(args, [0, 1])
+    }
+
+    /// The same of one of several workers (which from 0 on, of how many): each has its own files, which
+    /// together are as large as one worker's. Those behind the first bear their number.
+    pub(super) fn create_share(args: &KeepArgs, [worker, of]: [u32; 2]) -> anyhow::Result<Self> {
+        let create = |path: &PathBuf| {
+            let mut path = path.clone().into_os_string();
+            if worker > 0 {
+                path.push(format!(".worker-{worker}"));
+            }
+            let path = PathBuf::from(path);
+            let bytes = (args.write_mib << 20) / u64::from(of);
+            let files = CaptureFiles::create(&path, bytes, args.write_files);
             files.with_context(|| {
                 let path = path.display();
                 format!("{path}: cannot be written; check the path given with --write")

@@ -25,13 +25,11 @@ use crate::config::capture::Settings;
 use crate::engine::{Engine, Input};
 use crate::event::LinkId;
 use crate::output::{InterfaceCounts, Sink, queue};
-use crate::record::{Record, RecordKind};
+use crate::record::{Record, RecordKind, Stats};
 use crate::time::Timestamp;
 
 /// Frames of the only interface before the clock and the signals get their turn (count).
 const BATCH_FRAMES: u32 = 4_096;
-/// Between two looks at the clock and the counters, and two flushes of the records.
-pub(super) const TICK: Duration = Duration::from_millis(250);
 /// Frames may come so much later than they were stamped: the kernel gathers them for 100 ms.
 const LAG: Duration = Duration::from_secs(1);
 /// The kernel hands on what it has gathered of an interface that is gone within this time.
@@ -278,7 +276,8 @@ impl Watch {
         let ending = Ending::begin();
         while self.hear(engine, output) && ending.may_drain() {}
         self.note_counts(engine, output);
-        ending.finish(self.kept, engine, output, (writer, args))
+        let close = |output: &mut dyn Sink| engine.finish(output);
+        ending.finish(std::iter::once(self.kept), close, output, (writer, args))
     }
 }
 
@@ -303,15 +302,15 @@ pub(super) fn heard_until() -> Timestamp {
 }
 
 /// Writes a `stats` record.
-pub(super) fn report(engine: &mut Engine, output: &mut dyn Sink) {
+pub(super) fn report(stats: &Stats, output: &mut dyn Sink) {
     if output.wants(RecordKind::Stats) {
-        let stats = engine.stats();
         let at = Timestamp::from_nanos(stats.last_ns);
         output.record(&Record::Stats { at, stats });
     }
 }
 
 /// The last two seconds of a live mode.
+#[derive(Clone, Copy)]
 pub(super) struct Ending(Instant);
 
 impl Ending {
@@ -325,24 +324,24 @@ impl Ending {
         self.0.elapsed() < DRAIN
     }
 
-    /// Closes flows and findings, and waits for what can be written in time.
+    /// Lets `close` close flows and findings, and waits for what can be written in time.
     ///
     /// # Errors
     /// Records could not be written, or packets not be kept: some were lost.
     pub(super) fn finish(
         self,
-        kept: Kept,
-        engine: &mut Engine,
+        kept: impl Iterator<Item = Kept>,
+        close: impl FnOnce(&mut dyn Sink),
         output: &mut dyn Sink,
         (writer, args): (&queue::Writer, &ResultArgs),
     ) -> anyhow::Result<()> {
         let Self(begin) = self;
         writer.wait_for_room(begin + PATIENCE);
-        engine.finish(output);
+        close(output);
         let left = writer.close(WRITTEN.saturating_sub(begin.elapsed()));
         output.flush();
         super::check_written(output, args)?;
-        let kept = kept.end();
+        let kept = kept.map(Kept::end).fold(Ok(()), anyhow::Result::and);
         let (dropped, failure) = (writer.dropped(), writer.failure());
         let mut lost = Vec::new();
         if dropped.total() > 0 {

@@ -11,7 +11,6 @@ use toml::Table;
 use super::warn;
 use crate::capture::live::now;
 use crate::config::Config;
-use crate::engine::Engine;
 
 /// Tables whose changes are taken while running.
 const TAKEN: [&str; 2] = ["allow", "output.stats_interval_s"];
@@ -30,9 +29,9 @@ impl<'a> Reload<'a> {
         Self { path, started: config.to_table() }
     }
 
-    /// Reads the file again. Returns the configuration, if it is taken; what is wrong with it, and
+    /// Reads the file again. Returns the configuration, of which [`TAKEN`] is to be taken; what is wrong with it, and
     /// what has to wait, is said on standard error.
-    pub(super) fn reload(&self, engine: &mut Engine) -> Option<Config> {
+    pub(super) fn reload(&self) -> Option<Config> {
         if self.path.is_none() {
             warn("SIGHUP: there is no file to read again; give one with --config");
             return None;
@@ -44,7 +43,6 @@ impl<'a> Reload<'a> {
                 return None;
             }
         };
-        engine.set_allow_list(&config.allow);
         let entries = config.allow.len();
         warn(&format!("SIGHUP: the configuration was read again; allow-list entries: {entries}"));
         warn_of_expired(&config);

@@ -3,11 +3,12 @@
 
 use std::net::IpAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::kept::Kept;
-use super::live::{Signals, TICK, Watch};
+use super::live::{Signals, Watch};
 use super::lookout::{Lookout, Seen};
+use super::pace::Pace;
 use super::privilege::Confinement;
 use super::reload::Reload;
 use super::state::Keeper;
@@ -43,30 +44,30 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
     }
     let mut engine = Engine::new(&config)?;
     let confinement = Confinement::sidecar(&config, args);
-    let (mut output, writer) = super::queued_output(&args.results, &config.output, &confinement)?;
-    let output = &mut *output;
+    let (results, writer) = super::queued_output(&args.results, &config.output, &confinement)?;
+    let output = &mut *results.open();
     let signals = Signals::catch()?;
     let mut watch = Watch::new(&config.capture, Kept::create(&args.keep)?);
     for found in &found {
         watch.add(found, output)?;
     }
-    let mut keeper = Keeper::open(&config.state, &mut engine, &confinement)?;
+    let mut keeper = Keeper::open(&config.state, std::iter::once(&mut engine), &confinement)?;
     confinement.seal();
     warn(&format!("watching {}", watch.names().join(", ")));
     let mut lookout = Lookout::new(Instant::now(), &args.interfaces, args.loopback, &found);
     let mut failed = None;
-    let (mut ticked, mut reported) = (Instant::now(), Instant::now());
+    let mut pace = Pace::new(config.output.stats_interval_s);
     while !signals.stop() && !output.is_broken() {
         let heard = watch.hear(&mut engine, output);
         if signals.hangup()
-            && let Some(new) = reload.reload(&mut engine)
+            && let Some(new) = reload.reload()
         {
-            config.output.stats_interval_s = new.output.stats_interval_s;
+            engine.set_allow_list(&new.allow);
+            pace.set_report_interval(new.output.stats_interval_s);
         }
-        if ticked.elapsed() >= TICK {
-            ticked = Instant::now();
+        if pace.ticks() {
             watch.tick(&mut engine, output);
-            match lookout.look(ticked, &mut watch, output) {
+            match lookout.look(Instant::now(), &mut watch, output) {
                 Ok(Seen::Same) => {}
                 Ok(Seen::Addresses(addresses)) if names_itself => {
                     pod.addresses = addresses;
@@ -85,19 +86,17 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
             if let Some(keeper) = &mut keeper {
                 keeper.tick(&mut engine);
             }
-            let interval = config.output.stats_interval_s;
-            if interval > 0 && reported.elapsed() >= Duration::from_secs(interval) {
-                reported = Instant::now();
-                super::live::report(&mut engine, output);
+            if pace.reports() {
+                super::live::report(engine.stats(), output);
             }
         }
         if !heard {
-            watch.wait(&signals, TICK.saturating_sub(ticked.elapsed()));
+            watch.wait(&signals, pace.left());
         }
     }
     let written = watch.end(&mut engine, output, &writer, &args.results);
     if let Some(keeper) = keeper {
-        keeper.end(&mut engine);
+        keeper.end(std::iter::once(&mut engine));
     }
     written?;
     failed.map_or(Ok(ExitCode::SUCCESS), Err)

@@ -19,7 +19,7 @@ use super::warn;
 use crate::baseline::DestinationKey;
 use crate::capture::live::now;
 use crate::engine::Engine;
-use crate::state::{Settings, State};
+use crate::state::{Memories, Settings, State};
 
 /// Of the file. Grows when an older vethwatch could not read it.
 const VERSION: u32 = 1;
@@ -48,13 +48,42 @@ impl Head {
     }
 }
 
-/// Keeps the engine's state in a file.
+/// An engine's containers being noted, a little at a time.
+#[derive(Default)]
+pub(super) struct Noting(bool);
+
+impl Noting {
+    /// It is time.
+    pub(super) const fn begin(&mut self) {
+        self.0 = true;
+    }
+
+    /// Notes the next few, if it is time. Returns all that is kept when each has had its turn.
+    pub(super) fn step(&mut self, engine: &mut Engine) -> Option<Memories> {
+        if !self.0 {
+            return None;
+        }
+        let began = Instant::now();
+        while engine.remember_next() {
+            if began.elapsed() >= STEP {
+                return None;
+            }
+        }
+        self.0 = false;
+        engine.export_memories()
+    }
+}
+
+/// Keeps the state of one engine, or of several that share a node, in a file.
 pub(super) struct Keeper {
-    interval: Duration,
-    /// Since when nothing was noted.
+    settings: Settings,
+    engines: usize,
+    /// Since when nothing was asked for.
     since: Instant,
-    /// Containers are being noted.
-    noting: bool,
+    /// What was asked for and has come so far.
+    noted: Vec<Memories>,
+    waiting: bool,
+    noting: Noting,
     to_writer: SyncSender<State>,
     /// Disconnected when the writer has ended.
     ended: Receiver<()>,
@@ -64,19 +93,20 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Reads what is there into the engine, and starts the thread that writes; nothing without a
+    /// Reads what is there into the engines, and starts the thread that writes; nothing without a
     /// path.
     ///
     /// # Errors
     /// The file cannot be read, or its folder cannot be written.
-    pub(super) fn open(
+    pub(super) fn open<'a>(
         settings: &Settings,
-        engine: &mut Engine,
+        engines: impl ExactSizeIterator<Item = &'a mut Engine>,
         confinement: &Confinement,
     ) -> anyhow::Result<Option<Self>> {
         let Some(path) = settings.path.clone() else { return Ok(None) };
         let state = load(&path, settings.bytes_max.saturating_mul(BYTES_FACTOR))?;
-        engine.import_state(&state);
+        let number = engines.len();
+        engines.for_each(|engine| engine.import_state(&state));
         let place = beside(&path, "new");
         create(&place).and_then(|_| fs::remove_file(&place)).with_context(|| {
             let folder = folder(&path).display();
@@ -97,9 +127,12 @@ impl Keeper {
             })
             .context("no thread can be started for the state")?;
         Ok(Some(Self {
-            interval: Duration::from_secs(settings.interval_s.max(1)),
+            settings: settings.clone(),
+            engines: number,
             since: Instant::now(),
-            noting: false,
+            noted: Vec::new(),
+            waiting: false,
+            noting: Noting::default(),
             to_writer,
             ended,
             evicted: state.evicted,
@@ -107,29 +140,51 @@ impl Keeper {
         }))
     }
 
-    /// Notes what is due, a little at a time, and hands it to the writer when it is complete.
-    pub(super) fn tick(&mut self, engine: &mut Engine) {
-        if !self.noting && self.since.elapsed() < self.interval {
-            return;
-        }
-        let began = Instant::now();
-        self.noting = true;
-        while engine.remember_next() {
-            if began.elapsed() >= STEP {
-                return;
-            }
-        }
-        (self.noting, self.since) = (false, began);
-        self.hand_on(engine);
+    /// It is time for the engines to note what they know, for [`take`](Self::take). Says so once.
+    pub(super) fn is_due(&mut self) -> bool {
+        let interval = Duration::from_secs(self.settings.interval_s.max(1));
+        let due = !self.waiting && self.since.elapsed() >= interval;
+        self.waiting |= due;
+        due
     }
 
-    /// Writes all that is known by now, after the engine's end.
-    pub(super) fn end(mut self, engine: &mut Engine) {
-        if self.noting {
-            while engine.remember_next() {}
+    /// Takes what one of the engines has noted. What all have is handed to the writer.
+    pub(super) fn take(&mut self, noted: Memories) {
+        self.noted.push(noted);
+        if self.noted.len() < self.engines {
+            return;
         }
-        while engine.remember_next() {}
-        self.hand_on(engine);
+        let noted = std::mem::take(&mut self.noted);
+        let state = match &noted[..] {
+            [alone] => alone.state(),
+            several => Memories::merge(&self.settings, several).state(),
+        };
+        (self.waiting, self.since) = (false, Instant::now());
+        self.hand_on(state);
+    }
+
+    /// Does all this with the only engine, a little at a time.
+    pub(super) fn tick(&mut self, engine: &mut Engine) {
+        if self.is_due() {
+            self.noting.begin();
+        }
+        if let Some(noted) = self.noting.step(engine) {
+            self.take(noted);
+        }
+    }
+
+    /// Writes all that is known by now, after the engines' end.
+    pub(super) fn end<'a>(mut self, engines: impl Iterator<Item = &'a mut Engine>) {
+        self.noted.clear();
+        for engine in engines {
+            // What was begun is ended, and then all is noted.
+            for _ in 0..2 {
+                while engine.remember_next() {}
+            }
+            if let Some(noted) = engine.export_memories() {
+                self.take(noted);
+            }
+        }
         let Self { to_writer, ended, path, .. } = self;
         drop(to_writer);
         if ended.recv_timeout(WRITTEN) == Err(RecvTimeoutError::Timeout) {
@@ -137,8 +192,7 @@ impl Keeper {
         }
     }
 
-    fn hand_on(&mut self, engine: &mut Engine) {
-        let state = engine.export_state();
+    fn hand_on(&mut self, state: State) {
         if state.evicted > self.evicted {
             warn(&format!(
                 "{} workloads had to be forgotten: state.workloads_max, state.bytes_max",

@@ -56,7 +56,7 @@ pub struct Batch<'a> {
 }
 
 /// Takes records away.
-pub trait Carrier {
+pub trait Carrier: Send {
     /// Takes whole records.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ pub trait Carrier {
     }
 }
 
-impl<W: Write + ?Sized> Carrier for W {
+impl<W: Write + Send + ?Sized> Carrier for W {
     fn carry(&mut self, batch: Batch<'_>) -> io::Result<()> {
         self.write_all(batch.bytes)
     }

@@ -36,6 +36,7 @@ use crate::time::Timestamp;
 pub const REGISTRATION: Registration = Registration {
     name: "eve",
     about: "one JSON object a line, as Suricata's EVE",
+    whole: false,
     make: |options, writer| Box::new(Eve::new(options.events, writer)),
 };
 

@@ -26,8 +26,9 @@ const RETRY_FULL: Duration = Duration::from_millis(20);
 /// Emptied buffers kept for the next batches (count).
 const SPARE_MAX: usize = 8;
 
-/// The end that takes records. Never waits, but after [`Writer::wait_for_room`].
-#[derive(Debug)]
+/// The end that takes records; each of several workers has one. Never waits, but after
+/// [`Writer::wait_for_room`].
+#[derive(Clone, Debug)]
 pub struct Queue(Arc<Shared>);
 
 /// The end that says how it goes, and ends it.

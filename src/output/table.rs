@@ -26,6 +26,7 @@ use crate::time::Timestamp;
 pub const REGISTRATION: Registration = Registration {
     name: "table",
     about: "a report for people, at the end",
+    whole: true,
     make: |options, writer| Box::new(Table::new(options.look, writer)),
 };
 

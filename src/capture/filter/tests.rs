@@ -53,6 +53,7 @@ fn run_with(program: &[Instruction], data: &[u8], wire: u32, kind: u16, known: [
             ADD_X => a = a.wrapping_add(x),
             AND => a &= operand,
             SHIFT_RIGHT => a >>= operand,
+            MULTIPLY => a = a.wrapping_mul(operand),
             _ => panic!("{code:#x}"),
         }
     }
@@ -61,7 +62,8 @@ fn run_with(program: &[Instruction], data: &[u8], wire: u32, kind: u16, known: [
 const WHOLE: u32 = 65_550;
 
 fn filter(stage: Stage) -> Filter {
-    Filter { snaplen_bytes: WHOLE, left_out: BTreeSet::new(), stage, bulk_bytes: 1_000 }
+    let (left_out, share) = (BTreeSet::new(), None);
+    Filter { snaplen_bytes: WHOLE, left_out, share, stage, bulk_bytes: 1_000 }
 }
 
 /// Numbers that look random and are the same each time.
@@ -151,18 +153,36 @@ fn kernel_and_program_agree_on_what_is_bulk() {
 }
 
 #[test]
-fn interfaces_are_left_out() {
-    let filter = Filter { left_out: [4, 7, 300].into(), ..filter(Stage::Drop) };
+fn interfaces_are_shared_out_and_left_out() {
+    let filter =
+        Filter { left_out: [4, 7, 300].into(), share: Some((1, 3)), ..filter(Stage::Drop) };
     let program = filter.program(LinkType::LinuxSll2);
     let passes = |index| run(&program, &[0; 60], 60, 0x0800, index) == WHOLE;
     for index in 0..400 {
-        let expected = ![4, 7, 300].contains(&index);
+        let expected = share_of(index, 3) == 1 && ![4, 7, 300].contains(&index);
         assert_eq!(passes(index), expected, "{index}");
     }
 }
 
 #[test]
+fn interfaces_are_shared_out_evenly_however_they_are_numbered() {
+    for of in [2, 3, 4, 16] {
+        for step in 1..=8 {
+            for first in [1, 1_000, 4_000_000_000] {
+                let mut counts = vec![0_u32; of as usize];
+                for number in 0..of * 10 {
+                    counts[share_of(first + number * step, of) as usize] += 1;
+                }
+                let within = counts.iter().all(|count| (6..=15).contains(count));
+                assert!(within, "of {of}, every {step}th from {first} on: {counts:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_longest_program_is_within_the_kernels_bound() {
-    let filter = Filter { left_out: (0..256).collect(), ..filter(Stage::Drop) };
+    let filter =
+        Filter { left_out: (0..256).collect(), share: Some((0, 4)), ..filter(Stage::Drop) };
     assert!(filter.program(LinkType::LinuxSll2).len() <= 4_096);
 }

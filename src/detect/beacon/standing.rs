@@ -222,7 +222,7 @@ impl Standing {
             others.filter(|user| user.exchanges >= settings.sibling_exchanges_min).count()
         });
         let containers = (others as u32 + 1).min(USERS_MAX);
-        let node_containers = seen.node.containers.max(containers);
+        let node_containers = seen.node.containers().max(containers);
         let first_used =
             seen.container.destinations.get(key).map_or(first_beat, |used| used.first_seen);
         let mut standing = Self {

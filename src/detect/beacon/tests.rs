@@ -94,7 +94,7 @@ impl Stage {
             destinations: Destinations::new(64),
         };
         let mut node = Baseline::new(&baseline::Settings::default());
-        node.containers = 1;
+        node.set_containers(1);
         Self {
             detector: Beacon::new(&Settings::default()),
             container,
@@ -577,7 +577,7 @@ fn what_every_sibling_does_is_a_heartbeat() {
         (6, 2, Severity::Medium),
     ] {
         let mut stage = Stage::new();
-        stage.node.containers = 10;
+        stage.node.set_containers(10);
         for beat in 0..40 {
             stage.call(&target, 300, 200);
             let key = DestinationKey::of_name("licence.example.net");

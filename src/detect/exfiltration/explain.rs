@@ -150,7 +150,7 @@ pub(super) fn finding(situation: &Situation<'_>, found: &Assessment, ruling: Rul
         destination_name: destination.name.as_deref().map(str::to_owned),
         destination_first_seen_s_ago: seen.flow.last.since(destination.first_seen).as_secs(),
         destination_containers: situation.others() + 1,
-        node_containers: seen.node.containers,
+        node_containers: seen.node.containers(),
         siblings: found.explanations.iter().find_map(|explanation| match *explanation {
             Explanation::Siblings(others, least_bytes) => Some((others, least_bytes)),
             _ => None,
@@ -313,7 +313,7 @@ fn against(situation: &Situation<'_>, found: &Assessment) -> Vec<String> {
     if !has(|e| matches!(e, Explanation::Siblings(..))) {
         against.push(format!(
             "a job of the whole workload: {}",
-            match (seen.node.containers, situation.others()) {
+            match (seen.node.containers(), situation.others()) {
                 (0 | 1, _) => "no other container was seen that could tell".to_owned(),
                 (all, 0) => format!("of {all} containers no other uses this destination"),
                 (all, others) => format!(

@@ -1,40 +1,35 @@
-//! The host's interfaces under one capture, and what the host says of them.
+//! The host's interfaces, and what the host says of them: told to the workers that capture them.
 #![expect(clippy::disallowed_methods, reason = "the shell side tells the engine the time")]
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
+use super::crew::Crew;
 use super::identity;
 use super::roster::Roster;
 use super::visibility::{Captured, Visibility};
+use super::worker::{Order, Report};
 use crate::alert::CaptureState;
-use crate::attribution::links::LinkMonitor;
+use crate::allow;
 use crate::attribution::report::coverage_line;
 use crate::attribution::{Change, Link, Watcher};
 use crate::capture::Interface;
-use crate::capture::live::{Heard, LiveError, LiveReader, interface_of, now};
-use crate::capture::shed::{Bulk, Fate};
+use crate::capture::live::{Counts, now};
+use crate::capture::shed::Bulk;
 use crate::cli::ResultArgs;
 use crate::config::capture::Settings;
+use crate::decode::LinkType;
 use crate::detect::blind_spot::{BYPASSED, Blindness, DOWN, GONE, Sight};
-use crate::engine::{Engine, Input};
+use crate::engine::Engine;
 use crate::event::LinkId;
-use crate::modes::kept::Kept;
-use crate::modes::live::{self, Ending, Signals};
+use crate::modes::live::{Ending, Signals};
+use crate::modes::state::Keeper;
 use crate::modes::warn;
 use crate::output::{InterfaceCounts, Sink, queue};
-use crate::record::RecordKind;
+use crate::record::{RecordKind, Stats};
 
-/// Frames before the clock, the signals and the host's news get their turn (count).
-const BATCH_FRAMES: u32 = 4_096;
-/// Frames of an interface that is no container's, from which on the kernel passes it over (count).
-const STRANGER_FRAMES: u32 = 16;
-/// Interfaces that the kernel passes over (count): each is a few instructions of a filter that the
-/// kernel runs for every frame, and takes 4096 of them.
-const LEFT_OUT_MAX: usize = 256;
 /// Frames of an interface that vanished may still come for so long.
 const GRACE: Duration = Duration::from_secs(1);
 /// A container that lives so long after its interface is gone is a blind spot,
@@ -75,54 +70,37 @@ struct Vanished {
 /// By the kernel's index.
 type Links = HashMap<u32, Watched, foldhash::fast::FixedState>;
 
-/// All interfaces of the host under one capture.
+/// All interfaces of the host, and those who capture them.
 pub(super) struct Watch {
-    reader: LiveReader,
+    crew: Crew,
     snaplen: u32,
     links: Links,
     vanished: Vec<Vanished>,
     /// Numbers of links that are gone: the kernel's indices only grow.
     free: Vec<LinkId>,
     roster: Roster,
-    /// Frames of interfaces that are no container's, by index.
-    strangers: BTreeMap<u32, u32>,
-    left_out: BTreeSet<u32>,
     capture: CaptureState,
-    bulk_of_gone: Bulk,
-    kept: Kept,
     visibility: Visibility,
     alive: bool,
 }
 
 impl Watch {
-    /// Starts to capture.
-    pub(super) fn open(settings: &Settings, kept: Kept, procfs: &Path) -> Result<Self, LiveError> {
+    /// Watches for these workers.
+    pub(super) fn new(crew: Crew, settings: &Settings, procfs: &Path) -> Self {
         let [snaplen, _] = settings.of_node();
         let mut capture = CaptureState::default();
         capture.add_interface(snaplen);
-        let mut watch = Self {
-            reader: LiveReader::open_all(settings)?,
+        Self {
+            crew,
             snaplen,
             links: HashMap::default(),
             vanished: Vec::new(),
             free: Vec::new(),
             roster: Roster::default(),
-            strangers: BTreeMap::new(),
-            left_out: BTreeSet::new(),
             capture,
-            bulk_of_gone: Bulk::default(),
-            kept,
             visibility: Visibility::new(procfs),
             alive: true,
-        };
-        // What the host sends for itself, and what bridges and overlays carry for containers, is
-        // there a second time.
-        if let Ok(monitor) = LinkMonitor::open() {
-            let others = monitor.links().values().filter(|link| !link.is_container_side());
-            watch.left_out.extend(others.map(|link| link.index).take(LEFT_OUT_MAX));
         }
-        watch.reader.leave_out(&watch.left_out)?;
-        Ok(watch)
     }
 
     /// The capture goes on.
@@ -131,55 +109,61 @@ impl Watch {
     }
 
     /// Hears what is there already, and says so.
-    pub(super) fn start(&mut self, watcher: &Watcher, engine: &mut Engine, output: &mut dyn Sink) {
+    pub(super) fn start(&mut self, watcher: &Watcher, output: &mut dyn Sink) {
         let until = Instant::now() + START;
         while let Ok(change) = watcher.next(until.saturating_duration_since(Instant::now())) {
             if matches!(change, Change::Started) {
                 break;
             }
-            self.take(change, engine, output);
+            self.take(change, output);
         }
+        self.crew.begin();
         warn(&self.roster.summary(self.links.len()));
     }
 
     /// Takes the host's news.
-    pub(super) fn learn(&mut self, watcher: &Watcher, engine: &mut Engine, output: &mut dyn Sink) {
+    pub(super) fn learn(&mut self, watcher: &Watcher, output: &mut dyn Sink) {
         while let Ok(change) = watcher.try_next() {
-            self.take(change, engine, output);
+            self.take(change, output);
         }
         let due = |gone: &Vanished| gone.looked.elapsed() >= GRACE;
         let (due, waiting) = std::mem::take(&mut self.vanished).into_iter().partition(due);
         self.vanished = waiting;
         for gone in due {
-            self.let_go(gone, engine, output);
+            self.let_go(gone, output);
         }
     }
 
     /// An interface has vanished, and nothing of it is on the way any more. If its container lives
     /// on, that is a finding, and the interface stays the container's until it ends.
-    fn let_go(&mut self, mut gone: Vanished, engine: &mut Engine, output: &mut dyn Sink) {
+    fn let_go(&mut self, mut gone: Vanished, output: &mut dyn Sink) {
         let Some(watched) = self.links.get(&gone.index) else { return };
         let id = watched.id;
         if self.visibility.is_alive(&gone.processes) {
             if gone.at.elapsed() >= BLIND_AFTER && !gone.told {
                 gone.told = true;
-                sight(id, Sight::Lost(Blindness::InterfaceGone), engine, output);
+                let sight = seen(id, Sight::Lost(Blindness::InterfaceGone));
+                self.crew.tell(gone.index, sight, output);
             }
             gone.looked = Instant::now();
             self.vanished.push(gone);
             return;
         }
-        self.bulk_of_gone += watched.bulk;
-        self.links.remove(&gone.index);
         self.roster.forget(gone.index);
-        engine.handle(Input::LinkGone(id), output);
-        self.kept.gone(id);
-        self.free.push(id);
+        self.release(gone.index, output);
+    }
+
+    /// Nothing of the interface will be heard any more.
+    fn release(&mut self, index: u32, output: &mut dyn Sink) {
+        if let Some(watched) = self.links.remove(&index) {
+            self.crew.tell(index, Order::Gone { index }, output);
+            self.free.push(watched.id);
+        }
     }
 
     /// An interface is there that leads where one led that has vanished, while what ran there still
     /// runs: it is that one, under whatever number. Another that has got its number is not.
-    fn come_back(&mut self, link: &Link, engine: &mut Engine, output: &mut dyn Sink) {
+    fn come_back(&mut self, link: &Link, output: &mut dyn Sink) {
         let leads = |gone: &Vanished| {
             let known = self.links.get(&gone.index);
             known.is_some_and(|watched| watched.link.peer_nsid == link.peer_nsid)
@@ -198,21 +182,30 @@ impl Watch {
             && (self.vanished[place].index == link.index || !self.links.contains_key(&link.index))
         {
             let gone = self.vanished.swap_remove(place);
-            let Some(watched) = self.links.remove(&gone.index) else { return };
-            let id = watched.id;
-            self.links.insert(link.index, watched);
-            if gone.told {
-                sight(id, Sight::Regained(&GONE), engine, output);
+            let (from, to) = (gone.index, link.index);
+            if gone.told
+                && let Some(watched) = self.links.get(&from)
+            {
+                self.crew.tell(from, seen(watched.id, Sight::Regained(&GONE)), output);
+            }
+            if !self.crew.is_same(from, to) {
+                // Under its new number it is another worker's, who begins anew.
+                self.release(from, output);
+            } else if from != to
+                && let Some(watched) = self.links.remove(&from)
+            {
+                self.links.insert(to, watched);
+                self.crew.tell(to, Order::Renumbered { from, to }, output);
             }
         } else if let Some(place) = self.vanished.iter().position(|one| one.index == link.index) {
             let mut other = self.vanished.swap_remove(place);
             other.processes.clear();
-            self.let_go(other, engine, output);
+            self.let_go(other, output);
         }
     }
 
     /// Interfaces that were set down, and are still, while their container lives.
-    fn look_at_downs(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
+    fn look_at_downs(&mut self, output: &mut dyn Sink) {
         for watched in self.links.values_mut().filter(|watched| watched.vanished.is_none()) {
             let news = match (&watched.down, watched.told_down) {
                 (Some(since), false) if since.elapsed() >= DOWN_AFTER => {
@@ -227,14 +220,14 @@ impl Watch {
                 continue;
             }
             watched.told_down = down;
-            sight(watched.id, news, engine, output);
+            self.crew.tell(watched.link.index, seen(watched.id, news), output);
         }
     }
 
-    fn take(&mut self, change: Change, engine: &mut Engine, output: &mut dyn Sink) {
+    fn take(&mut self, change: Change, output: &mut dyn Sink) {
         match change {
             Change::InterfaceAppeared(link) | Change::InterfaceChanged(link) => {
-                self.interface(link, engine, output);
+                self.interface(link, output);
             }
             Change::InterfaceVanished(link) => {
                 let processes = self.roster.processes(link.index);
@@ -254,15 +247,15 @@ impl Watch {
                 self.roster.put(*container);
             }
             Change::ContainerGone(container) => self.roster.remove(&container),
-            Change::Complete => self.settle(engine, output),
+            Change::Complete => self.settle(output),
             Change::Message(text) => warn(&text),
             Change::Started => {}
         }
     }
 
-    fn interface(&mut self, link: Link, engine: &mut Engine, output: &mut dyn Sink) {
+    fn interface(&mut self, link: Link, output: &mut dyn Sink) {
         if !self.vanished.is_empty() {
-            self.come_back(&link, engine, output);
+            self.come_back(&link, output);
         }
         let index = link.index;
         let known = self.links.get(&index);
@@ -276,8 +269,9 @@ impl Watch {
         if renamed {
             output.name_link(id, &link.name);
             let (name, snaplen) = (Some(link.name.clone()), self.snaplen);
-            let link_type = self.reader.link_type();
-            self.kept.link(id, Interface { name, link_type, snaplen, of_container: true });
+            let link_type = LinkType::LinuxSll2;
+            let interface = Interface { name, link_type, snaplen, of_container: true };
+            self.crew.tell(index, Order::Link { index, id, interface }, output);
         }
         let known = self.links.get(&index);
         let told_down = known.is_some_and(|watched| watched.told_down);
@@ -290,21 +284,17 @@ impl Watch {
         };
         let watched = Watched { link, id, frames, bulk, vanished: None, down, told_down, of_app };
         self.links.insert(index, watched);
-        self.strangers.remove(&index);
-        if self.left_out.remove(&index) {
-            self.set_filter();
-        }
-        self.own(index, engine, output);
+        self.own(index, output);
     }
 
     /// A look at the containers was told as a whole: draws from it what follows.
-    fn settle(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
+    fn settle(&mut self, output: &mut dyn Sink) {
         for index in self.roster.take_changed() {
-            self.own(index, engine, output);
+            self.own(index, output);
         }
         for (index, news) in self.roster.take_sights() {
             if let Some(watched) = self.links.get(&index) {
-                sight(watched.id, news, engine, output);
+                self.crew.tell(index, seen(watched.id, news), output);
             }
         }
         if output.wants(RecordKind::Coverage) {
@@ -320,7 +310,7 @@ impl Watch {
 
     /// Tells the engine whose an interface is. The last container's name stays with it: what only
     /// holds a pod's namespaces says less.
-    fn own(&mut self, index: u32, engine: &mut Engine, output: &mut dyn Sink) {
+    fn own(&mut self, index: u32, output: &mut dyn Sink) {
         let Some(watched) = self.links.get_mut(&index) else { return };
         let sharing: Vec<_> = self.roster.sharing(index).collect();
         let of_app = sharing.iter().any(|container| !container.sandbox);
@@ -329,113 +319,104 @@ impl Watch {
         }
         watched.of_app = of_app;
         let owner = identity::owner(watched.id, &watched.link.name, &sharing);
-        engine.handle(Input::Owner(&owner), output);
+        self.crew.tell(index, Order::Owner(Box::new(owner)), output);
     }
 
-    /// Passes on what is there, a batch at most. Returns whether there was anything.
-    pub(super) fn hear(&mut self, engine: &mut Engine, output: &mut dyn Sink) -> bool {
-        let mut noticed = false;
-        for heard in 0..BATCH_FRAMES {
-            let (frame, fate) = match self.reader.hear() {
-                Heard::Frame(frame, fate) => (frame, fate),
-                Heard::Silence => {
-                    if noticed {
-                        self.pass_over_strangers();
-                    }
-                    return heard > 0;
-                }
-                Heard::Gone(why) => {
-                    warn(&format!("the capture has failed: {why}"));
-                    self.alive = false;
-                    return false;
-                }
-            };
-            let index = interface_of(&frame);
-            let Some(watched) = self.links.get_mut(&index) else {
-                if self.strangers.len() < LEFT_OUT_MAX || self.strangers.contains_key(&index) {
-                    let count = self.strangers.entry(index).or_default();
-                    *count = count.saturating_add(1);
-                    noticed |= *count == STRANGER_FRAMES;
-                }
-                continue;
-            };
-            watched.frames += fate.frames();
-            watched.bulk.count(fate, frame.wire_bytes);
-            if matches!(fate, Fate::Dropped(_)) {
-                continue;
-            }
-            let link = watched.id;
-            self.kept.frame(link, &frame);
-            engine.handle(Input::Frame { link, frame }, output);
-        }
-        if noticed {
-            self.pass_over_strangers();
-        }
-        true
+    /// Passes on what is there, where that is this thread's work. Returns whether there was anything.
+    pub(super) fn hear(&mut self, output: &mut dyn Sink) -> bool {
+        self.crew.hear(output)
     }
 
-    /// Interfaces that are no container's, and busy.
-    fn pass_over_strangers(&mut self) {
-        let room = LEFT_OUT_MAX.saturating_sub(self.left_out.len());
-        let busy = self.strangers.iter().filter(|(_, frames)| **frames >= STRANGER_FRAMES);
-        let busy: Vec<u32> = busy.map(|(index, _)| *index).take(room).collect();
-        if busy.is_empty() {
-            return;
-        }
-        for index in busy {
-            self.strangers.remove(&index);
-            self.left_out.insert(index);
-        }
-        self.set_filter();
-    }
-
-    fn set_filter(&mut self) {
-        if let Err(error) = self.reader.leave_out(&self.left_out) {
-            // They are passed over here instead, which costs time.
-            warn(&error.to_string());
+    /// Waits for frames, a signal or the host's news.
+    pub(super) fn wait(
+        &mut self,
+        watcher: &Watcher,
+        signals: &Signals,
+        at_most: Duration,
+        output: &mut dyn Sink,
+    ) {
+        if let Some(change) = self.crew.wait(watcher, signals, at_most) {
+            self.take(change, output);
         }
     }
 
-    /// Waits for frames or a signal.
-    pub(super) fn wait(&self, signals: &Signals, at_most: Duration) {
-        live::wait(std::iter::once(&self.reader), signals, at_most);
+    /// Takes another allow-list.
+    pub(super) fn allow(&mut self, entries: &[allow::Entry], output: &mut dyn Sink) {
+        self.crew.allow(entries, output);
     }
 
-    /// Lets windows end where nothing is heard, and hands out what was found.
-    pub(super) fn tick(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
-        self.note_counts(engine, output);
-        engine.handle(Input::Tick { at: live::heard_until() }, output);
-        self.look_at_downs(engine, output);
-        let counts = self.reader.counts();
+    /// Counts of all engines.
+    pub(super) fn stats(&mut self) -> &Stats {
+        self.crew.stats()
+    }
+
+    /// Lets windows end where nothing is heard, and hands out what was found. The keeper gets what it asks for.
+    pub(super) fn tick(&mut self, keeper: Option<&mut Keeper>, output: &mut dyn Sink) {
+        let mut reports = self.crew.reports();
+        self.alive = !reports.iter().any(|report| report.failed);
+        let counts = self.note_counts(&reports, output);
+        self.crew.tell_capture(self.capture, output);
+        self.crew.tick(output);
+        self.look_at_downs(output);
+        // What is said of the monitor itself is told to whoever has a container.
+        let some = self.links.keys().min().copied().unwrap_or_default();
         for (link, blindness) in self.visibility.look(counts, captured(&self.links)) {
+            let of = |id| self.links.iter().find(|(_, watched)| watched.id == id);
+            let index = link.and_then(of).map_or(some, |(index, _)| *index);
             let news = blindness.map_or(Sight::Regained(&BYPASSED), Sight::Lost);
-            sight(link.unwrap_or(MONITOR), news, engine, output);
+            let sight = seen(link.unwrap_or(MONITOR), news);
+            self.crew.tell(index, sight, output);
+        }
+        if let Some(keeper) = keeper {
+            reports
+                .iter_mut()
+                .filter_map(|report| report.memories.take())
+                .for_each(|noted| keeper.take(noted));
+            if keeper.is_due() {
+                self.crew.note(output);
+            }
         }
         output.flush();
-        self.kept.flush();
     }
 
     /// Takes what the kernel still holds, closes flows and findings, and waits for what can be
-    /// written within two seconds.
+    /// written within two seconds. Returns the engines, too.
     pub(super) fn end(
         mut self,
-        engine: &mut Engine,
         output: &mut dyn Sink,
         writer: &queue::Writer,
         args: &ResultArgs,
-    ) -> anyhow::Result<()> {
+    ) -> (anyhow::Result<()>, Vec<Engine>) {
         let ending = Ending::begin();
-        while self.alive && self.hear(engine, output) && ending.may_drain() {}
-        self.visibility.look_at_end(self.reader.counts(), captured(&self.links));
-        self.note_counts(engine, output);
-        ending.finish(self.kept, engine, output, (writer, args))
+        let mut returned = self.crew.end(ending, output);
+        let counts = self.note_counts(&returned.reports, output);
+        self.visibility.look_at_end(counts, captured(&self.links));
+        self.note_counts(&returned.reports, output);
+        let kept = std::mem::take(&mut returned.kept).into_iter();
+        let close = |output: &mut dyn Sink| returned.close(self.capture, output);
+        let written = ending.finish(kept, close, output, (writer, args));
+        (written, returned.engines)
     }
 
-    fn note_counts(&mut self, engine: &mut Engine, output: &mut dyn Sink) {
-        let counts = self.reader.counts();
+    /// Takes what the workers have counted. Returns what their captures say together.
+    fn note_counts(&mut self, reports: &[Report], output: &mut dyn Sink) -> Counts {
+        let (mut counts, mut bulk) = (Counts::default(), Bulk::default());
+        for report in reports {
+            counts += report.counts;
+            // Of those that are gone too.
+            bulk += report.bulk_of_gone;
+            for (index, frames, of) in &report.links {
+                bulk += *of;
+                if let Some(watched) = self.links.get_mut(index) {
+                    (watched.frames, watched.bulk) = (*frames, *of);
+                }
+            }
+        }
         self.capture.passed_frames = counts.passed_frames;
         self.capture.dropped_frames =
             counts.kernel_dropped_frames + counts.interface_dropped_frames;
+        self.capture.bulk_cut_frames = bulk.cut_frames;
+        self.capture.bulk_dropped_frames = bulk.dropped_frames;
         let mut interfaces: Vec<InterfaceCounts> = self
             .links
             .values()
@@ -448,14 +429,9 @@ impl Watch {
                 ..InterfaceCounts::default()
             })
             .collect();
-        // Of those that are gone too.
-        let mut bulk = self.bulk_of_gone;
-        interfaces.iter().for_each(|one| bulk += one.bulk);
-        self.capture.bulk_cut_frames = bulk.cut_frames;
-        self.capture.bulk_dropped_frames = bulk.dropped_frames;
         interfaces.sort_unstable_by_key(|counts| counts.link.0);
         output.note_interfaces(&interfaces);
-        engine.handle(Input::Capture(self.capture), output);
+        counts
     }
 }
 
@@ -468,7 +444,7 @@ fn captured(links: &Links) -> impl Iterator<Item = Captured<'_>> {
     })
 }
 
-/// Tells the engine how well a link's container is seen.
-fn sight(link: LinkId, sight: Sight, engine: &mut Engine, output: &mut dyn Sink) {
-    engine.handle(Input::Visibility { at: now(), link, sight }, output);
+/// How well a link's container is seen.
+fn seen(link: LinkId, sight: Sight) -> Order {
+    Order::Visibility { at: now(), link, sight }
 }
