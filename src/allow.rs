@@ -5,7 +5,6 @@
 //! never matched is reported: a forgotten exception is a hole.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use toml::value::Datetime;
 
 use crate::alert::{Alert, AlertState};
 use crate::container::{ContainerIdentity, Network};
-use crate::detect::{DETECTORS, Registration, Rule};
+use crate::detect::{Allowance, DETECTORS, Registration, Rule, Traffic};
 use crate::time::Timestamp;
 
 /// `[[allow]]`: all of its conditions must hold, and it must have at least one.
@@ -51,19 +50,6 @@ pub struct Entry {
     /// Condition: the rule, `exfil.volume`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-}
-
-/// Who talks with whom: what an entry's conditions are about.
-#[derive(Clone, Copy, Debug)]
-pub struct Traffic<'a> {
-    /// Whose traffic.
-    pub container: &'a ContainerIdentity,
-    /// The other side.
-    pub peer: IpAddr,
-    /// Its name, where the container knows one.
-    pub peer_name: Option<&'a str>,
-    /// The responder's port, whichever side that is.
-    pub service_port: u16,
 }
 
 /// Why an entry is refused.
@@ -380,25 +366,6 @@ impl AllowList {
         self.entries.iter().any(|(entry, _)| entry.matches(alert) && !entry.expired(alert.at))
     }
 
-    /// Whether an entry allows one of these rules of a detector towards this peer: then its traffic
-    /// is no part of a sum over several peers either. What such an entry leaves out of a sum is not
-    /// counted.
-    pub fn allows(
-        &self,
-        at: Timestamp,
-        detector: &str,
-        rules: &[&Rule],
-        traffic: &Traffic<'_>,
-    ) -> bool {
-        self.entries.iter().any(|(entry, _)| {
-            entry.names_peer()
-                && entry.detector.as_deref().is_none_or(|id| id == detector)
-                && entry.rule.as_deref().is_none_or(|id| rules.iter().any(|rule| rule.id == id))
-                && entry.is_about(traffic)
-                && !entry.expired(at)
-        })
-    }
-
     /// The entries, in the order of the configuration, with what became of each.
     pub fn outcomes(&self) -> impl Iterator<Item = (&Entry, &Outcome)> {
         self.entries.iter().map(|(entry, outcome)| (entry, outcome))
@@ -416,6 +383,24 @@ impl AllowList {
     /// There are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+impl Allowance for AllowList {
+    fn allows(
+        &self,
+        at: Timestamp,
+        detector: &str,
+        rules: &[&Rule],
+        traffic: &Traffic<'_>,
+    ) -> bool {
+        self.entries.iter().any(|(entry, _)| {
+            entry.names_peer()
+                && entry.detector.as_deref().is_none_or(|id| id == detector)
+                && entry.rule.as_deref().is_none_or(|id| rules.iter().any(|rule| rule.id == id))
+                && entry.is_about(traffic)
+                && !entry.expired(at)
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Detectors: one file each, one row in [`DETECTORS`].
 
+mod allowance;
 pub mod beacon;
 pub mod blind_spot;
 pub mod exfiltration;
@@ -13,9 +14,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use allowance::{Allowance, Traffic};
 use blind_spot::Blindness;
 
-use crate::allow::AllowList;
 use crate::baseline::Baseline;
 use crate::container::Container;
 use crate::event::{Endpoint, Event, EventKinds, IpProtocol, LinkId, Name, Side, Zone};
@@ -229,9 +230,8 @@ pub struct Seen<'a> {
     pub container: &'a Container,
     /// What is usual on this node.
     pub node: &'a Baseline,
-    /// What someone decided not to see. Findings are silenced behind the detectors; a sum over
-    /// several peers must leave out what is allowed itself.
-    pub allow: &'a AllowList,
+    /// What someone decided not to see.
+    pub allow: &'a dyn Allowance,
 }
 
 impl Seen<'_> {

@@ -222,3 +222,26 @@ fn a_rule_of_another_detector_is_refused() {
         assert_eq!(matches!(said, Err(EntryError::RuleOfAnother { .. })), refused, "{said:?}");
     }
 }
+
+#[test]
+fn a_peer_is_allowed_by_an_entry_that_names_it() {
+    let alert = alert("2026-03-01T12:00:00Z");
+    let traffic = Traffic {
+        container: &alert.container,
+        peer: alert.finding.peer.ip,
+        peer_name: alert.finding.peer_name.as_deref(),
+        service_port: 443,
+    };
+    for (case, conditions, expected) in [
+        ("its name", "destination = 'store.example.com'", true),
+        ("its network, and the rule", "network = '203.0.113.0/24'\nrule = 'exfil.volume'", true),
+        ("another rule", "network = '203.0.113.0/24'\nrule = 'exfil.pull'", false),
+        ("another detector", "port = 443\ndetector = 'beacon'", false),
+        ("another container", "port = 443\ncontainer = 'db-*'", false),
+        ("the container alone: that is no word on the peer", "container = 'shop/web-0'", false),
+        ("expired", "port = 443\nexpires = 2026-02-01", false),
+    ] {
+        let list = AllowList::new(&[entry(conditions)]);
+        assert_eq!(list.allows(alert.at, "exfiltration", &[&RULE], &traffic), expected, "{case}");
+    }
+}

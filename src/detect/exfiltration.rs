@@ -18,11 +18,10 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::allow::Traffic;
 use crate::baseline::{Baseline, DestinationKey};
 use crate::bounded::BoundedMap;
 use crate::container::Container;
-use crate::detect::{Describe, Detector, Finding, Rule, Seen, Severity, Verdict};
+use crate::detect::{Describe, Detector, Finding, Rule, Seen, Severity, Traffic, Verdict};
 use crate::event::{Event, EventKinds, Zone};
 use crate::time::Timestamp;
 

@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
-use crate::allow::AllowList;
 use crate::baseline::{self, Destinations};
 use crate::container::{Attribution, ContainerIdentity, Names};
 use crate::detect::Severity;
@@ -151,7 +150,7 @@ impl Stage {
             flow,
             container: &self.container,
             node: &self.node,
-            allow: &AllowList::default(),
+            allow: &(),
         };
         self.detector.observe(&seen, event, &mut self.found);
     }

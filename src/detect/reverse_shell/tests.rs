@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::allow::AllowList;
 use crate::baseline::{self, Baseline, Destinations};
 use crate::container::{Attribution, Container, ContainerIdentity, Names};
 use crate::detect::Finding;
@@ -164,7 +163,7 @@ impl Scene {
         let mut verdicts = Vec::new();
         let at = Timestamp::from_nanos(self.now_ms * 1_000_000);
         let Self { detector, flow, container, node, side, .. } = self;
-        let allow = &AllowList::default();
+        let allow = &();
         let seen = Seen { at, side: *side, flow, container, node, allow };
         detector.observe(&seen, event, &mut verdicts);
         for verdict in verdicts {
