@@ -14,6 +14,7 @@
 mod commands;
 mod destination;
 mod explain;
+mod forms;
 mod heads;
 mod line;
 mod rhythm;

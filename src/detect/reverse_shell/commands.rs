@@ -25,102 +25,234 @@ enum Takes {
     Any,
     /// A word of other protocols and of English: weak by itself.
     Common,
+    /// A keyword of the shell: a command only with the rest of its construct on the same line.
+    Keyword,
 }
-use Takes::{Any, Common, Paths};
+use Takes::{Any, Common, Keyword, Paths};
 
-/// First words of commands, sorted, at most 128.
+/// Verbs, by place in the table.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Verbs([u64; 4]);
+
+impl Verbs {
+    pub(super) const NONE: Self = Self([0; 4]);
+
+    pub(super) fn of(verb: u8) -> Self {
+        let mut verbs = Self::NONE;
+        verbs.add(verb);
+        verbs
+    }
+
+    pub(super) fn add(&mut self, verb: u8) {
+        if let Some(word) = self.0.get_mut(usize::from(verb / 64)) {
+            *word |= 1 << (verb % 64);
+        }
+    }
+
+    /// Adds them all. True if some were not there.
+    pub(super) fn add_all(&mut self, others: Self) -> bool {
+        let before = *self;
+        for (word, more) in self.0.iter_mut().zip(others.0) {
+            *word |= more;
+        }
+        *self != before
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self == Self::NONE
+    }
+
+    /// How many there are.
+    pub(super) fn count(self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// How many of them are keywords of the shell's own language.
+    pub(super) fn constructs(self) -> u32 {
+        const KEYWORDS: [&[u8]; 6] = [b"[", b"[[", b"for", b"if", b"until", b"while"];
+        let has = |place: u8| self.count_beside(Self::of(place)) < self.count();
+        KEYWORDS.iter().filter(|word| verb(word).is_some_and(|(place, _)| has(place))).count()
+            as u32
+    }
+
+    /// How many there are that are not among `others`.
+    pub(super) fn count_beside(self, others: Self) -> u32 {
+        self.0.iter().zip(others.0).map(|(word, others)| (word & !others).count_ones()).sum()
+    }
+}
+
+/// First words of commands, sorted, at most 256.
 const VERBS: &[(&str, Takes)] = &[
+    ("[", Keyword),
+    ("[[", Keyword),
+    ("adduser", Any),
     ("apk", Any),
     ("apt", Any),
     ("apt-get", Any),
     ("arp", Paths),
+    ("ash", Any),
     ("awk", Any),
+    ("aws", Any),
+    ("az", Any),
     ("base64", Any),
+    ("basename", Any),
     ("bash", Paths),
+    ("busybox", Any),
     ("capsh", Any),
     ("cat", Paths),
     ("cd", Any),
+    ("certutil", Any),
+    ("chattr", Any),
     ("chmod", Any),
     ("chown", Any),
+    ("chpasswd", Any),
+    ("chroot", Any),
     ("clear", Common),
+    ("cmp", Common),
     ("cp", Any),
+    ("crictl", Any),
     ("crontab", Any),
+    ("ctr", Any),
     ("curl", Any),
+    ("cut", Common),
+    ("dash", Any),
     ("date", Common),
     ("dd", Any),
+    ("debugfs", Any),
+    ("deluser", Any),
     ("df", Paths),
+    ("diff", Common),
     ("dig", Paths),
     ("dir", Paths),
+    ("dirname", Any),
     ("dmesg", Paths),
+    ("dnf", Any),
     ("docker", Any),
+    ("dpkg", Any),
     ("du", Paths),
     ("echo", Common),
+    ("egrep", Any),
     ("env", Paths),
+    ("eval", Common),
+    ("exec", Common),
     ("exit", Common),
     ("export", Paths),
+    ("fdisk", Any),
     ("file", Common),
     ("find", Paths),
+    ("for", Keyword),
     ("free", Paths),
+    ("ftp", Any),
     ("gcc", Any),
+    ("gcloud", Any),
+    ("getcap", Any),
     ("getent", Any),
     ("git", Any),
+    ("gpg", Paths),
     ("grep", Any),
+    ("groupadd", Any),
     ("groups", Paths),
+    ("gunzip", Any),
+    ("gzip", Any),
     ("head", Paths),
+    ("helm", Common),
     ("help", Common),
     ("history", Common),
     ("host", Common),
     ("hostname", Paths),
+    ("hostnamectl", Any),
     ("id", Paths),
+    ("if", Keyword),
     ("ifconfig", Paths),
+    ("insmod", Any),
     ("ip", Any),
     ("ipconfig", Paths),
     ("iptables", Any),
+    ("java", Paths),
+    ("journalctl", Any),
     ("kill", Common),
     ("kubectl", Any),
     ("last", Common),
+    ("ldd", Any),
+    ("less", Common),
+    ("ln", Any),
+    ("losetup", Any),
     ("ls", Any),
+    ("lsattr", Any),
     ("lsblk", Paths),
     ("lscpu", Paths),
+    ("lsmod", Any),
     ("lsof", Paths),
+    ("lspci", Any),
+    ("md5sum", Any),
     ("mkdir", Any),
+    ("mkfifo", Any),
+    ("mknod", Any),
+    ("mktemp", Any),
+    ("modprobe", Any),
+    ("mongo", Any),
+    ("mongodump", Any),
+    ("mongoexport", Any),
+    ("mongosh", Any),
     ("more", Common),
     ("mount", Paths),
     ("mv", Any),
+    ("mysql", Any),
+    ("mysqladmin", Any),
+    ("mysqldump", Any),
+    ("nano", Paths),
     ("nc", Any),
     ("ncat", Any),
     ("net", Common),
     ("netstat", Paths),
     ("nmap", Any),
+    ("node", Common),
     ("nohup", Any),
+    ("npm", Any),
     ("nproc", Paths),
     ("nsenter", Any),
     ("nslookup", Any),
     ("openssl", Any),
     ("passwd", Paths),
     ("perl", Paths),
-    ("pip", Paths),
+    ("pgrep", Any),
+    ("php", Paths),
+    ("ping", Common),
+    ("pip", Any),
+    ("pip3", Any),
     ("pkill", Any),
+    ("podman", Any),
     ("powershell", Any),
     ("printenv", Any),
     ("printf", Common),
     ("ps", Any),
+    ("psql", Any),
     ("pwd", Paths),
     ("python", Any),
     ("python2", Any),
     ("python3", Any),
+    ("readlink", Any),
+    ("realpath", Any),
+    ("redis-cli", Any),
     ("rm", Any),
     ("route", Common),
+    ("rpm", Any),
+    ("rsync", Any),
+    ("ruby", Common),
+    ("runc", Any),
     ("scp", Any),
     ("script", Paths),
     ("sed", Any),
     ("service", Common),
     ("set", Common),
+    ("setcap", Any),
     ("sh", Any),
+    ("sha1sum", Any),
     ("sha256sum", Any),
     ("sleep", Common),
     ("socat", Any),
     ("sort", Common),
+    ("sqlite3", Any),
     ("ss", Paths),
     ("ssh", Any),
     ("stat", Common),
@@ -128,30 +260,48 @@ const VERBS: &[(&str, Takes)] = &[
     ("stty", Any),
     ("su", Any),
     ("sudo", Any),
+    ("sysctl", Any),
     ("systemctl", Any),
     ("systeminfo", Paths),
     ("tail", Paths),
     ("tar", Paths),
     ("tasklist", Paths),
+    ("tcpdump", Any),
     ("tee", Common),
+    ("telnet", Any),
     ("test", Common),
     ("top", Common),
     ("touch", Paths),
+    ("traceroute", Any),
     ("tty", Paths),
     ("type", Common),
     ("umask", Paths),
     ("uname", Paths),
+    ("uniq", Any),
     ("unset", Paths),
     ("unshare", Any),
+    ("until", Keyword),
+    ("unzip", Any),
     ("uptime", Paths),
+    ("useradd", Any),
+    ("userdel", Any),
+    ("usermod", Any),
+    ("vi", Paths),
     ("vim", Paths),
     ("w", Common),
+    ("wc", Any),
     ("wget", Any),
     ("which", Paths),
+    ("while", Keyword),
     ("who", Common),
     ("whoami", Paths),
     ("wmic", Any),
+    ("xargs", Any),
     ("xxd", Any),
+    ("yum", Any),
+    ("zcat", Any),
+    ("zip", Any),
+    ("zsh", Any),
 ];
 
 /// The verb of a program's name.
@@ -175,17 +325,55 @@ pub(super) fn of_command(line: &[u8]) -> Option<Verb> {
     }
     let (index, takes) = verb(program)?;
     let rest = rest.trim_ascii_start();
+    if takes == Keyword {
+        return is_construct(program, rest).then_some(Verb::Strong(index));
+    }
     let typed = !line.ends_with(b"?") && is_typed(rest);
     Some(match takes {
         Any | Paths if rest.is_empty() || typed => Verb::Strong(index),
         Common if typed => Verb::Strong(index),
-        Any if words(rest).count() <= 2 && !words(rest).all(is_figures) => Verb::Strong(index),
-        Any | Paths | Common => Verb::Weak(index),
+        Any if words(rest).count() <= 2
+            && !words(rest).all(is_figures)
+            && !words(rest).any(is_function_word) =>
+        {
+            Verb::Strong(index)
+        }
+        Any | Paths | Common | Keyword => Verb::Weak(index),
     })
 }
 
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty())
+}
+
+/// `for … do`, `if … then`, `[ … ]`: a shell reads on until it has the rest.
+fn is_construct(keyword: &[u8], rest: &[u8]) -> bool {
+    let then = |word: &[u8]| {
+        let mut parts = rest.split(|byte| *byte == b';').skip(1);
+        parts.any(|part| words(part).next() == Some(word))
+    };
+    // A test's outcome is for something: `[ OK ] started` is a log's line.
+    let tests = |close: &[u8]| {
+        let mut after = words(rest).skip_while(|word| *word != close).skip(1);
+        matches!(after.next(), Some(b"&&" | b"||"))
+    };
+    match keyword {
+        _ if words(rest).any(is_function_word) => false,
+        b"[" => tests(b"]"),
+        b"[[" => tests(b"]]"),
+        b"if" => then(b"then"),
+        _ => then(b"do"),
+    }
+}
+
+/// A word that makes a sentence of two others, and is hardly a program's argument.
+fn is_function_word(word: &[u8]) -> bool {
+    const WORDS: [&[u8]; 24] = [
+        b"and", b"are", b"been", b"can", b"does", b"has", b"have", b"I", b"is", b"it", b"me",
+        b"my", b"not", b"of", b"our", b"that", b"the", b"them", b"this", b"us", b"was", b"will",
+        b"you", b"your",
+    ];
+    WORDS.contains(&word)
 }
 
 fn is_figures(word: &[u8]) -> bool {
@@ -198,8 +386,10 @@ fn is_typed(rest: &[u8]) -> bool {
     let lone = words(rest).count() == 1;
     let named = |pair: &[u8]| pair[0] == b'.' && pair[1].is_ascii_alphanumeric();
     words(rest).any(|word| {
-        const STARTS: [&[u8]; 11] =
-            [b"/", b"./", b"../", b"~/", b"$", b"*", b">", b"2>", b"&>", b"'{", b"\"$"];
+        const STARTS: [&[u8]; 14] = [
+            b"/", b"./", b"../", b"~/", b"$", b"*", b">", b"2>", b"&>", b"'{", b"\"$", b"<<",
+            b"</", b"<(",
+        ];
         STARTS.iter().any(|start| word.starts_with(start))
             || matches!(word, [b'-', next, ..] if next.is_ascii_alphanumeric() || *next == b'-')
             || matches!(word, b"." | b".." | b"~" | b"&&" | b"&")
@@ -208,14 +398,15 @@ fn is_typed(rest: &[u8]) -> bool {
             || word.iter().position(|byte| *byte == b'=').is_some_and(|at| at > 0)
             || word.split(|byte| *byte == b';').skip(1).any(is_verb)
             || lone && (word.contains(&b'/') || word.windows(2).any(named))
-            || matches!(verb(word), Some((_, Any)))
-    })
+    }) || !rest.is_empty() && words(rest).all(|word| matches!(verb(word), Some((_, Any))))
 }
 
 /// Commands that say nothing when all is well: what always answers is no shell.
 pub(super) fn is_silent(verb: u8) -> bool {
-    const SILENT: [&str; 11] =
-        ["cd", "chmod", "chown", "cp", "export", "mkdir", "mv", "rm", "touch", "umask", "unset"];
+    const SILENT: [&str; 17] = [
+        "cd", "chattr", "chmod", "chown", "cp", "export", "ln", "mkdir", "mkfifo", "mv", "rm",
+        "setcap", "touch", "umask", "unset", "useradd", "usermod",
+    ];
     SILENT.contains(&Verb::name(verb))
 }
 
@@ -231,7 +422,7 @@ mod tests {
     #[test]
     fn the_table_of_verbs_is_sorted_and_fits_its_bits() {
         assert!(VERBS.is_sorted_by(|a, b| a.0 < b.0));
-        assert!(VERBS.len() <= 128);
+        assert!(VERBS.len() <= 256);
     }
 
     #[test]
@@ -262,6 +453,27 @@ mod tests {
             "which python3",
             "echo $(id)",
             "nc 203.0.113.9 4444",
+            "for i in /home/*; do echo $i; done",
+            "while true;do id; sleep 5; done",
+            "if [ -f /x ]; then cat /x; fi",
+            "[ -f /.dockerenv ] && echo yes",
+            "[[ -w / ]] && echo w",
+            "w;uptime;who",
+            "cat<<<hello",
+            "tar cz /etc/ssh 2>/dev/null | base64 -w0 | head -c 200",
+            "mysql -u root -e \"show tables\" shop",
+            "mysqldump shop users",
+            "psql -c \"select 1\"",
+            "redis-cli keys \"*\"",
+            "gcloud auth list",
+            "node -e \"console.log(1)\"",
+            "php -v",
+            "ping -c1 db",
+            "crictl ps",
+            "fdisk -l",
+            "useradd bob",
+            "sudo apt update",
+            "base64 -d x",
         ] {
             assert!(strong(line), "{line}");
         }
@@ -282,6 +494,20 @@ mod tests {
             "id 4711",
             "ls 5",
             "date 2026-11-24",
+            "w",
+            "last",
+            "ping",
+            "node 7",
+            "mysql is down",
+            "docker keeps crashing on me",
+            "which git branch was it again",
+            "ruby red",
+            "test 1 2 3",
+            "echo hello",
+            "exec",
+            "kill",
+            "stat",
+            "less is more",
         ] {
             assert!(weak(line), "{line}");
         }
@@ -296,6 +522,18 @@ mod tests {
             "SSH-2.0-x",
             "idle",
             "lsx",
+            "for you",
+            "for example -v; thanks",
+            "if you use -x it works; then tell me",
+            "if $x == 1",
+            "while 1",
+            "[root] hello",
+            "[ok]",
+            "[ OK ] started nginx",
+            "mntr",
+            "show info",
+            "vcl.list",
+            "select 1;",
         ] {
             assert_eq!(of_command(line.as_bytes()), None, "{line}");
         }

@@ -9,13 +9,14 @@ use crate::detect::within;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Flows watched at a time per container (count; about 1 KB each). Full, the longest quiet one
+    /// Flows watched at a time per container (count; about 1.1 KB each). Full, the longest quiet one
     /// is forgotten: an encrypted shell in it must then pause `silences_min` times anew.
     pub watched_max: usize,
     /// Points of plaintext evidence that make a finding (count). A command that was answered as a
     /// shell answers counts 2, a kind of output that shells and their tools write 3, what
     /// interactive shells say of their own accord 4, a prompt 2. 5 is one command with one tell-tale
-    /// output, or three commands whose output says nothing but differs in form.
+    /// output, or three commands whose output says nothing but differs in form, or two and two more
+    /// lines of theirs.
     pub text_points_min: u32,
     /// Output this long after a command still answers it (seconds).
     pub output_within_s: f64,

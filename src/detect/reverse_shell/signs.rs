@@ -38,6 +38,8 @@ signs! {
     15 PROMPT "shell_prompt",
     16 BARE_PROMPT "bare_prompt",
     17 FILE_ERROR "file_error",
+    18 UPTIME "uptime_and_load",
+    19 CONTAINERS "container_list",
 }
 
 impl Signs {
@@ -226,6 +228,8 @@ fn of_table(line: &[u8]) -> Option<Signs> {
         (b"OLDPWD=/", Signs::ENVIRONMENT),
         (b"KUBERNETES_", Signs::ENVIRONMENT),
         (b"SHELL=/", Signs::ENVIRONMENT),
+        (b"Disk /dev/", Signs::RESOURCES),
+        (b"CONTAINER ID   IMAGE ", Signs::CONTAINERS),
         (b"CapInh:\t", Signs::CAPABILITIES),
         (b"CapEff:\t", Signs::CAPABILITIES),
         (b"Current: =", Signs::CAPABILITIES),
@@ -262,6 +266,9 @@ fn of_table(line: &[u8]) -> Option<Signs> {
     }
     if line.starts_with(b"'") && has(line, b"' is not recognized as ") {
         return Some(Signs::WINDOWS);
+    }
+    if has(line, b" up ") && has(line, b",  load average: ") {
+        return Some(Signs::UPTIME);
     }
     let (head, tail) = (line.split(|byte| *byte == b':').next()?, has(line, b":name=systemd:/"));
     (tail && is_number(head)).then_some(Signs::CAPABILITIES)
@@ -339,6 +346,10 @@ mod tests {
             ("9:name=systemd:/", Signs::CAPABILITIES),
             (" Volume in drive C has no label.", Signs::WINDOWS),
             ("'foo' is not recognized as an internal or external command,", Signs::WINDOWS),
+            (" 19:02:02 up  9:31,  0 user,  load average: 1.44, 1.07, 1.09", Signs::UPTIME),
+            ("CONTAINER ID   IMAGE     COMMAND", Signs::CONTAINERS),
+            ("Disk /dev/sda: 20 GiB, 21474836480 bytes, 41943040 sectors", Signs::RESOURCES),
+            ("level=info msg=\"load average: 1.2\" up=1", Signs::default()),
             ("HTTP/1.1 200 OK", Signs::default()),
             ("250-PIPELINING", Signs::default()),
             ("total 80", Signs::default()),

@@ -2,10 +2,17 @@
 //! segments, and how much they look like a shell that the peer drives.
 
 use super::Settings;
-use super::commands::{self, Verb};
+use super::commands::{self, Verb, Verbs};
+use super::forms::{Latest, form, hash, is_encoded};
 use super::line::{Fed, Line};
 use super::signs::{self, Signs};
 use crate::time::Timestamp;
+
+/// Forms of answers that are remembered (count): a protocol has few.
+const FORMS: usize = 16;
+
+/// Lines with a strong verb that are remembered (count).
+const LINES: usize = 8;
 
 /// A command that the peer sent: its place in the table of verbs, and when.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,12 +24,12 @@ pub(super) struct Command {
 /// What the peer asked for: the command lines of its last turn.
 #[derive(Clone, Copy, Default)]
 struct Asked {
-    /// Verbs of the turn that may say something, by place in the table of verbs, and the first.
-    strong: u128,
-    weak: u128,
+    /// Strong verbs of the turn that may say something, and the first of them.
+    strong: Verbs,
     first: Option<u8>,
-    /// The verb of its last line, which an answer belongs to.
+    /// The verb of its last line, which an answer belongs to, and that line's hash.
     last: Option<Verb>,
+    line: u32,
     at: Timestamp,
     /// Output was seen: its first line is read.
     judged: bool,
@@ -32,14 +39,17 @@ struct Asked {
 pub(super) struct Text {
     own: Line,
     peer: Line,
-    /// Verbs of the peer that the container answered, by place in the table of verbs.
-    verbs: u128,
+    /// Verbs of the peer that the container answered.
+    verbs: Verbs,
     /// Those of them that were answered as a shell answers: with output of a known form, with the
     /// next prompt, or with a line of another form than all answers before.
-    strong: u128,
-    weak: u128,
-    /// Forms of first lines of answers so far, by hash.
-    forms: u64,
+    strong: Verbs,
+    weak: Verbs,
+    /// Further lines of a strong verb that were answered with another form (count).
+    repeats: u32,
+    /// Lines of strong verbs that were answered, and forms of first lines of answers.
+    answered_lines: Latest<LINES>,
+    forms: Latest<FORMS>,
     /// What the container said, and what the peer said.
     own_signs: Signs,
     peer_signs: Signs,
@@ -92,10 +102,12 @@ impl Text {
         Self {
             own: Line::new(),
             peer: Line::new(),
-            verbs: 0,
-            strong: 0,
-            weak: 0,
-            forms: 0,
+            verbs: Verbs::NONE,
+            strong: Verbs::NONE,
+            weak: Verbs::NONE,
+            repeats: 0,
+            answered_lines: Latest::NONE,
+            forms: Latest::NONE,
             own_signs: Signs::NONE,
             peer_signs: Signs::NONE,
             asked: None,
@@ -182,10 +194,10 @@ impl Text {
         if prompt.is_empty() {
             let text = self.own.text().trim_ascii_end();
             self.login |= text.ends_with(b"ogin:") || text.ends_with(b"assword:");
-            return !text.is_empty() && self.answer(hash(text), form(text), Signs::NONE);
+            return !text.is_empty() && self.answer(hash(text), Some(form(text)), Signs::NONE);
         }
         // Nothing but the next prompt: what `cd` is answered with.
-        self.answer(0, 0, prompt);
+        self.answer(0, None, prompt);
         self.prompts = self.prompts.saturating_add(1);
         self.root |= self.own.text().trim_ascii_end().ends_with(b"#");
         self.own_signs.add(prompt);
@@ -209,32 +221,31 @@ impl Text {
             self.lines = self.lines.saturating_add(1);
             self.commands = self.commands.saturating_add(u32::from(verb.is_some()));
             self.encoded = self.encoded.saturating_add(u32::from(is_encoded(line)));
-            self.ask(verb, at, settings);
+            self.ask(verb, hash, at, settings);
         }
         self.peer.last = hash;
         self.peer.clear();
     }
 
-    fn ask(&mut self, verb: Option<Verb>, at: Timestamp, settings: &Settings) {
+    fn ask(&mut self, verb: Option<Verb>, line: u32, at: Timestamp, settings: &Settings) {
         let earlier = self.asked.unwrap_or_default();
         let new_turn = at.seconds_since(earlier.at) >= settings.silence_s;
         // What should say nothing said nothing.
         if let (true, Some(Verb::Strong(index))) = (new_turn, earlier.last)
             && commands::is_silent(index)
         {
-            self.strong |= 1 << index;
+            self.strong.add(index);
         }
         let mut asked = if new_turn { Asked::default() } else { earlier };
         match verb {
             Some(Verb::Strong(index)) if commands::is_silent(index) => {}
             Some(Verb::Strong(index)) => {
-                asked.strong |= 1 << index;
+                asked.strong.add(index);
                 asked.first.get_or_insert(index);
             }
-            Some(Verb::Weak(index)) => asked.weak |= 1 << index,
-            None => {}
+            Some(Verb::Weak(_)) | None => {}
         }
-        self.asked = Some(Asked { last: verb, at, ..asked });
+        self.asked = Some(Asked { last: verb, line, at, ..asked });
     }
 
     /// The peer has sent no line here: its commands may come on another flow.
@@ -257,8 +268,8 @@ impl Text {
             self.elsewhere = Some(command);
             self.commands = self.commands.saturating_add(1);
             self.asked = Some(Asked {
-                strong: 1 << command.verb,
-                weak: 0,
+                strong: Verbs::of(command.verb),
+                line: 0,
                 first: Some(command.verb),
                 last: Some(Verb::Strong(command.verb)),
                 at: command.at,
@@ -279,7 +290,7 @@ impl Text {
     /// Reads a line of an answer: which commands it answers, and whether as a shell would. Output of
     /// a known form may be that of any command in the turn, another line is that of the last.
     /// Returns whether something was learnt.
-    fn answer(&mut self, hash: u32, form: u64, sign: Signs) -> bool {
+    fn answer(&mut self, hash: u32, form: Option<u32>, sign: Signs) -> bool {
         let Some(answering) = &mut self.answering else { return false };
         let first = !answering.judged;
         if sign.is_empty() && (!first || hash == self.peer.last) {
@@ -288,23 +299,26 @@ impl Text {
         answering.judged = true;
         let known = !sign.outputs().is_empty();
         let (strong, weak) = match answering.last {
-            _ if known && answering.strong > 0 => (answering.strong, 0),
-            Some(Verb::Strong(index)) if first => (1 << index, 0),
-            Some(Verb::Weak(index)) if first => (0, 1 << index),
+            _ if known && !answering.strong.is_empty() => (answering.strong, Verbs::NONE),
+            Some(Verb::Strong(verb)) if first => (Verbs::of(verb), Verbs::NONE),
+            Some(Verb::Weak(verb)) if first => (Verbs::NONE, Verbs::of(verb)),
             _ => return false,
         };
-        let told = self.verbs | strong | weak != self.verbs;
-        self.verbs |= strong | weak;
+        let told = self.verbs.add_all(strong) | self.verbs.add_all(weak);
         let last = match answering.last {
-            Some(Verb::Strong(index) | Verb::Weak(index)) => Some(index),
+            Some(Verb::Strong(verb) | Verb::Weak(verb)) => Some(verb),
             None => None,
         };
         self.first_verb = self.first_verb.or(answering.first.filter(|_| known)).or(last);
-        if !sign.is_empty() || self.forms & form == 0 {
-            self.strong |= strong;
-            self.weak |= weak;
+        let (line, is_strong) = (answering.line, !strong.is_empty());
+        let new_line = is_strong && first && self.answered_lines.note(line);
+        let new_form = form.is_none_or(|form| self.forms.note(form));
+        if !sign.is_empty() || new_form {
+            let new_verb = self.strong.add_all(strong);
+            self.weak.add_all(weak);
+            let repeated = new_line && new_form && form.is_some() && !new_verb;
+            self.repeats = self.repeats.saturating_add(u32::from(repeated));
         }
-        self.forms |= form;
         first || told
     }
 
@@ -316,7 +330,7 @@ impl Text {
         self.root |= line.starts_with(b"uid=0");
         let typed = line.trim_ascii_start();
         if !typed.is_empty() {
-            let (hash, form) = (hash(typed), form(line));
+            let (hash, form) = (hash(typed), Some(form(line)));
             if hash == self.peer.last {
                 self.own_echoes = self.own_echoes.saturating_add(1);
             }
@@ -340,20 +354,25 @@ impl Text {
 
     /// Adds up the evidence.
     ///
-    /// A distinct command that was answered as a shell answers counts 2, at most 6. One that may be
-    /// an English word counts 1, and only beside as many that are none. An answer of the same form as
+    /// A distinct command that was answered as a shell answers counts 2, at most 6; one in the shell's own
+    /// language (`for … do`) 3, for nothing else runs it. One that may be
+    /// an English word counts 1, and only beside as many that are none; beside two distinct ones, every
+    /// two further lines of theirs whose answers are of new forms count 1. An answer of the same form as
     /// an earlier one adds nothing: a protocol answers so. A kind of output that shells and their
     /// tools write counts 3, at most 9; what only an interactive shell says counts 4 the first time;
     /// a prompt 2, a bare one 1; an echo 1. `known` says that the stream began as another protocol:
     /// then prompts and echoes count nothing. Without a known command, output counts only beside
     /// what interactive shells alone say.
     pub(super) fn read(&self, known: bool) -> Reading {
-        let strong = self.strong.count_ones();
-        let weak = (self.weak & !self.strong).count_ones();
+        let strong = self.strong.count();
+        let weak = self.weak.count_beside(self.strong);
         let outputs = self.own_signs.outputs();
         let banner = self.own_signs.has(Signs::BANNER);
         let beside = weak.min(strong + self.own_signs.shell_only().count());
-        let mut points = (2 * strong + beside).min(6) + (3 * outputs.count()).min(9);
+        let repeats = if strong >= 2 { self.repeats / 2 } else { 0 };
+        let constructs = self.strong.constructs();
+        let mut points =
+            (2 * strong + constructs + beside + repeats).min(6) + (3 * outputs.count()).min(9);
         points += u32::from(banner);
         if !known {
             points += match () {
@@ -382,55 +401,11 @@ impl Text {
             signs: self.own_signs,
             root: self.root,
             commands: self.commands,
-            distinct_commands: self.verbs.count_ones(),
+            distinct_commands: self.verbs.count(),
             first_command: self.first_verb.map(Verb::name),
             elsewhere: self.elsewhere.is_some(),
             login: self.login,
             echoes: self.own_echoes,
         }
     }
-}
-
-/// One word of base64 or hexadecimal digits, long enough to be neither a command nor a name.
-fn is_encoded(line: &[u8]) -> bool {
-    line.len() >= 8
-        && line.len().is_multiple_of(4)
-        && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=_-".contains(byte))
-        && (line.ends_with(b"=") || line.iter().any(u8::is_ascii_digit))
-}
-
-/// Of an answer's first word, what its form is told by (bytes).
-const FORM: usize = 32;
-
-/// The form of an answer's line as one bit of 64: its first word with figures made equal, or the
-/// sign that it starts with. `{"a":1}` and `{"b":2}` are of one form, `OK` and `OK 7` too.
-fn form(line: &[u8]) -> u64 {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte);
-    let (mut hash, mut figure) = (FNV_BASIS, false);
-    for (place, byte) in line.iter().copied().take(FORM).enumerate() {
-        if place > 0 && !is_word(byte) {
-            break;
-        }
-        if byte.is_ascii_digit() {
-            if !figure {
-                hash = hash_on(hash, b'0');
-            }
-            figure = true;
-        } else {
-            hash = hash_on(hash, byte);
-            figure = false;
-        }
-    }
-    1 << ((hash ^ hash >> 16) % 64)
-}
-
-const FNV_BASIS: u32 = 0x811c_9dc5;
-
-const fn hash_on(hash: u32, byte: u8) -> u32 {
-    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
-}
-
-/// FNV-1a: only to tell lines apart, never a key.
-fn hash(line: &[u8]) -> u32 {
-    line.iter().fold(FNV_BASIS, |hash, byte| hash_on(hash, *byte))
 }
