@@ -11,6 +11,7 @@
 //! quiet is forgotten first. Who fills it with conversations that pause hides an encrypted shell
 //! for as long; a plaintext one is seen again with its next command.
 
+mod channel;
 mod commands;
 mod destination;
 mod explain;
@@ -22,6 +23,8 @@ mod rules;
 mod settings;
 mod signs;
 mod text;
+mod told;
+mod verbs;
 mod verdict;
 
 use std::net::IpAddr;
@@ -29,12 +32,14 @@ use std::net::IpAddr;
 use crate::baseline::DestinationKey;
 use crate::bounded::BoundedMap;
 use crate::detect::{Describe, Detector, Rule, Seen, Severity, Verdict};
-use crate::event::{Event, EventKinds, Fact, FlowEnd, IpProtocol, Manner, Side, Turn};
+use crate::event::{Event, EventKinds, Fact, FlowEnd, IpProtocol, Side, Turn};
 use crate::time::Timestamp;
 
+use channel::{Channel, has_rhythm, is_established, may_be_read, opening};
 use heads::{Head, Heads, Opening};
-use rhythm::{Framing, Rhythm};
+use rhythm::Rhythm;
 use text::{Command, Text};
+use told::Told;
 use verdict::Case;
 
 pub use settings::Settings;
@@ -45,6 +50,9 @@ const OPEN_MAX: usize = 64;
 
 /// Peers whose latest command waits for an answer, per container (count).
 const ASKED_MAX: usize = 32;
+
+/// Peers whose commands on earlier connections are remembered, per container (count; 250 bytes each).
+const TOLD_MAX: usize = 32;
 
 /// A turn of this number or later may begin a watch: those before it are a handshake's or a single
 /// question's, and most flows end with them.
@@ -57,10 +65,22 @@ const QUICK_TURN: u32 = 8;
 struct Watch {
     rhythm: Rhythm,
     text: Option<Box<Text>>,
+    /// It was read, and is no text.
+    binary: bool,
+    /// Short turns of the peer that the snap length cut (count), and its frames that were cut so far.
+    cut_turns: u32,
+    cut_frames: u32,
     /// When the watch began.
     since: Timestamp,
     /// What was reported: rule, severity, magnitude.
     reported: Option<(&'static Rule, Severity, f64)>,
+}
+
+impl Watch {
+    /// The capture lacks what the peer said after half of these silences, or more.
+    const fn is_cut(&self, silences: u32) -> bool {
+        self.cut_turns > 0 && self.cut_turns.saturating_mul(2) >= silences
+    }
 }
 
 /// A finding that is open.
@@ -79,55 +99,8 @@ pub struct ReverseShell {
     open: BoundedMap<(u64, &'static str), Open>,
     /// Commands that wait for an answer, by peer: it may come on another flow.
     asked: BoundedMap<IpAddr, Command>,
-}
-
-/// What a flow's bytes are wrapped in, as far as that matters here.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Channel {
-    /// No known protocol: text, or a cipher of its own.
-    Raw,
-    /// TLS, whatever is inside.
-    Tls,
-    /// SSH.
-    Ssh,
-    /// An HTTP/1 connection that was upgraded.
-    Upgraded,
-    /// A protocol that is what it claims to be, as far as its first bytes tell.
-    Known,
-}
-
-impl Channel {
-    fn of(seen: &Seen<'_>) -> Self {
-        let facts = seen.flow.facts.as_deref();
-        let upgraded = facts
-            .and_then(|facts| facts.http.as_deref())
-            .is_some_and(|http| http.upgrade.is_some() && matches!(http.status, 0 | 101));
-        match seen.flow.app {
-            None => Self::Raw,
-            Some(app) => match app.name {
-                "tls" => Self::Tls,
-                "ssh" => Self::Ssh,
-                "websocket" => Self::Upgraded,
-                // What is typed over it is text in the clear, and its options are few bytes.
-                "telnet" | "rlogin" => Self::Raw,
-                "http" if upgraded => Self::Upgraded,
-                _ if app.manner == Manner::Carrier => Self::Raw,
-                _ => Self::Known,
-            },
-        }
-    }
-
-    /// TLS 1.3 adds 22 bytes to a record (RFC 8446, 5.2), TLS 1.2 with AES-GCM 29. SSH adds 28 or
-    /// more, and a keystroke inside a second SSH of its own takes up to 180 bytes. A server's
-    /// WebSocket frame takes 2 (RFC 6455); in TLS it may carry a little JSON around a key.
-    const fn framing(self) -> Framing {
-        match self {
-            Self::Tls => Framing { overhead_bytes: 22, keystroke_bytes: 40 },
-            Self::Ssh => Framing { overhead_bytes: 28, keystroke_bytes: 152 },
-            Self::Upgraded => Framing { overhead_bytes: 2, keystroke_bytes: 40 },
-            Self::Raw | Self::Known => Framing { overhead_bytes: 0, keystroke_bytes: 48 },
-        }
-    }
+    /// What commands on connections that have ended told, by the finding's subject, and when.
+    told: BoundedMap<u64, (Timestamp, Told)>,
 }
 
 impl Detector for ReverseShell {
@@ -141,7 +114,8 @@ impl Detector for ReverseShell {
             Event::Datagram { from, bytes, .. } if seen.flow.app.is_none() => {
                 self.data(seen, (*from, None, true), bytes, verdicts);
             }
-            Event::Fact(Fact::TlsHandshake(_)) => self.encrypted(seen),
+            // What looked like text before (STARTTLS) is over, if the handshake was more than a show.
+            Event::Fact(Fact::TlsHandshake(tls)) if tls.established => self.encrypted(seen),
             Event::FlowClosed(end) => self.closed(seen, *end, verdicts),
             _ => {}
         }
@@ -199,15 +173,22 @@ impl ReverseShell {
         let question = turn.from != seen.side && pause && turn.number >= FIRST_TURN;
         if !self.watched.contains(&seen.flow.id) {
             let begins = question || turn.number == QUICK_TURN && seen.outbound();
-            if !begins || !self.is_candidate(seen, channel) {
+            if !begins || !has_rhythm(seen, channel) {
                 return;
             }
             let own_total = totals[seen.side.index()];
-            let watch = begin(seen.at, own_total, channel == Channel::Raw);
+            let text = (channel == Channel::Raw).then(|| self.new_text(seen));
+            let watch = begin(seen.at, own_total, text);
             self.watched.insert(seen.flow.id, watch);
         }
         let Some(watch) = self.watched.get_mut(&seen.flow.id) else { return };
-        if channel == Channel::Tls && !is_established(seen) {
+        if turn.from != seen.side {
+            let cut_frames = seen.flow.sides[turn.from.index()].cut_frames;
+            let short = turn.bytes <= u64::from(self.settings.question_bytes_max);
+            watch.cut_turns += u32::from(short && cut_frames > watch.cut_frames);
+            watch.cut_frames = cut_frames;
+        }
+        if channel == Channel::Tls && watch.text.is_none() && !is_established(seen) {
             return;
         }
         let totals = (totals[seen.side.index()], totals[seen.side.other().index()]);
@@ -216,24 +197,6 @@ impl ReverseShell {
             text.see_prompt();
         }
         self.judge(seen, channel, verdicts);
-    }
-
-    /// Whether the rhythm of this flow may mean anything.
-    fn is_candidate(&self, seen: &Seen<'_>, channel: Channel) -> bool {
-        if channel == Channel::Known {
-            return false;
-        }
-        if seen.outbound() {
-            return true;
-        }
-        // Servers are driven from outside by nature; an SSH server is asked for a shell by design.
-        let web = seen
-            .flow
-            .facts
-            .as_deref()
-            .and_then(|facts| facts.tls.as_deref())
-            .is_some_and(|tls| !tls.alpn_offered.is_empty());
-        channel != Channel::Ssh && !web
     }
 
     /// Takes content: a piece of the stream at `offset`, or a datagram.
@@ -249,7 +212,7 @@ impl ReverseShell {
             return;
         }
         let id = seen.flow.id;
-        if self.watched.contains(&id) {
+        if self.is_read(id) {
             self.hear(seen, (from, offset), bytes, verdicts);
             return;
         }
@@ -267,8 +230,7 @@ impl ReverseShell {
             return;
         }
         let rest = head.push(bytes);
-        let known = channel == Channel::Known;
-        match head.opening(own, known, !rest.is_empty(), offset.is_none()) {
+        match opening(&head, channel, own, !rest.is_empty(), offset.is_none()) {
             Opening::Pass => {}
             Opening::Wait => self.heads.put(head),
             Opening::Read => {
@@ -282,6 +244,11 @@ impl ReverseShell {
         }
     }
 
+    /// The flow is read as text, or was and is none.
+    fn is_read(&self, flow: u64) -> bool {
+        self.watched.peek(&flow).is_some_and(|watch| watch.text.is_some() || watch.binary)
+    }
+
     /// A turn that waited is over: what it began with may be worth reading.
     fn end_head(
         &mut self,
@@ -293,8 +260,8 @@ impl ReverseShell {
         let own = head.from == seen.side;
         let channel = Channel::of(seen);
         if may_be_read(channel, own)
-            && head.opening(own, channel == Channel::Known, false, true) == Opening::Read
-            && !self.watched.contains(&seen.flow.id)
+            && opening(head, channel, own, false, true) == Opening::Read
+            && !self.is_read(seen.flow.id)
         {
             self.begin_reading(seen, head, totals[seen.side.index()], verdicts);
         }
@@ -310,9 +277,21 @@ impl ReverseShell {
     ) {
         let own = head.from == seen.side;
         let own_total = head.offset.filter(|_| own).unwrap_or(own_total);
-        let watch = begin(head.at, own_total, true);
-        self.watched.insert(seen.flow.id, watch);
+        let text = Some(self.new_text(seen));
+        match self.watched.get_mut(&seen.flow.id) {
+            Some(watch) => watch.text = text,
+            None => {
+                self.watched.insert(seen.flow.id, begin(head.at, own_total, text));
+            }
+        }
         self.hear(seen, (head.from, head.offset), head.text(), verdicts);
+    }
+
+    /// A reader of a flow. A shell may take each command on a connection of its own.
+    fn new_text(&mut self, seen: &Seen<'_>) -> Box<Text> {
+        let told = self.told.remove(&subject(seen));
+        let told = told.filter(|(at, _)| seen.at.seconds_since(*at) <= self.settings.joined_s);
+        Box::new(told.map_or_else(Text::new, |(_, told)| Text::resume(told)))
     }
 
     /// Reads content of a watched flow, and judges at each place in it that taught something.
@@ -342,7 +321,7 @@ impl ReverseShell {
             } else {
                 text.hear_peer(seen.at, offset, bytes, &self.settings)
             };
-            if let Some(command) = text.waiting().filter(|_| from != seen.side) {
+            if let Some(command) = text.waiting(seen.peer().port).filter(|_| from != seen.side) {
                 self.asked.insert(peer, command);
             }
             bytes = bytes.get(taken..).unwrap_or_default();
@@ -351,6 +330,8 @@ impl ReverseShell {
             let learnt = learnt || datagram && bytes.is_empty() && text.take_news();
             if text.is_binary() {
                 watch.text = None;
+                // Of a cipher nothing else was expected; what follows it may be text again.
+                watch.binary = !channel.is_cipher();
                 return;
             }
             if learnt {
@@ -359,7 +340,7 @@ impl ReverseShell {
         }
     }
 
-    /// The flow is TLS from here on: what looked like text before (STARTTLS) is over.
+    /// The flow is TLS from here on.
     fn encrypted(&mut self, seen: &Seen<'_>) {
         self.heads.take(seen.flow.id);
         if let Some(watch) = self.watched.get_mut(&seen.flow.id) {
@@ -407,7 +388,14 @@ impl ReverseShell {
             return;
         }
         self.judge(seen, Channel::of(seen), verdicts);
-        if let Some(Watch { reported: Some((rule, ..)), .. }) = self.watched.remove(&seen.flow.id)
+        let Some(watch) = self.watched.remove(&seen.flow.id) else { return };
+        // Whoever calls a container is one of many behind an address; whom it calls is one.
+        if seen.outbound()
+            && let Some(told) = watch.text.and_then(|text| text.told())
+        {
+            self.told.insert(subject(seen), (seen.at, told));
+        }
+        if let Some((rule, ..)) = watch.reported
             && end != FlowEnd::CaptureEnd
         {
             let key = (subject(seen), rule.id);
@@ -446,15 +434,19 @@ impl Describe for ReverseShell {
             heads: Heads::new(),
             open: BoundedMap::new(OPEN_MAX),
             asked: BoundedMap::new(ASKED_MAX),
+            told: BoundedMap::new(TOLD_MAX),
         }
     }
 }
 
 /// The container has sent `own_total` bytes before.
-fn begin(since: Timestamp, own_total: u64, readable: bool) -> Watch {
+fn begin(since: Timestamp, own_total: u64, text: Option<Box<Text>>) -> Watch {
     Watch {
         rhythm: Rhythm::new(own_total),
-        text: readable.then(|| Box::new(Text::new())),
+        text,
+        binary: false,
+        cut_turns: 0,
+        cut_frames: 0,
         since,
         reported: None,
     }
@@ -470,26 +462,6 @@ fn subject(seen: &Seen<'_>) -> u64 {
 
 const fn is_stream(seen: &Seen<'_>) -> bool {
     seen.flow.protocol.0 == IpProtocol::TCP.0
-}
-
-/// What is said on such a channel can be read as text. What begins as a known protocol may be a
-/// disguise, but only the peer shows it.
-const fn may_be_read(channel: Channel, own: bool) -> bool {
-    match channel {
-        Channel::Raw => true,
-        Channel::Known => !own,
-        // Ciphers, and masked frames: judged by rhythm.
-        Channel::Tls | Channel::Ssh | Channel::Upgraded => false,
-    }
-}
-
-/// The handshake is over, or was not seen at all.
-fn is_established(seen: &Seen<'_>) -> bool {
-    seen.flow
-        .facts
-        .as_deref()
-        .and_then(|facts| facts.tls.as_deref())
-        .is_none_or(|tls| tls.established)
 }
 
 #[cfg(test)]

@@ -7,6 +7,10 @@ use crate::baseline::DestinationKey;
 use crate::detect::Seen;
 use crate::event::Zone;
 
+/// What the node's containers use for less time than this explains nothing (seconds): replicas that
+/// are taken together call the same new name together.
+const FAMILIAR_S: f64 = 3_600.0;
+
 /// What is known about the other end. Never a cause, only a weight.
 #[derive(Clone, Debug)]
 pub(super) struct Destination {
@@ -22,6 +26,9 @@ pub(super) struct Destination {
     pub(super) first_seen: bool,
     /// Containers of the node that use it (count; 8 means 8 or more).
     pub(super) siblings: u8,
+    /// That they use it explains it: enough of them do, it has a name, the node knew it long before
+    /// this flow, and no finding was about it lately.
+    pub(super) shared: bool,
 }
 
 impl Destination {
@@ -38,15 +45,22 @@ impl Destination {
         };
         let own = seen.container.destinations.get(key);
         let resolved = seen.container.names.of(seen.at, seen.peer().ip);
+        let all = seen.node.destinations.get(key);
+        let siblings = all.map_or(0, |all| all.containers());
+        let name = flow.name.as_deref().filter(|name| is_name(name)).map(str::to_owned);
+        let familiar = all.is_some_and(|all| {
+            flow.opened.seconds_since(all.first_seen) >= FAMILIAR_S && !all.is_suspected(seen.at)
+        });
         let known = resolved.and_then(|name| settings.known_services.find(name));
         Self {
             external: seen.peer_zone() == Zone::External,
-            name: flow.name.as_deref().filter(|name| is_name(name)).map(str::to_owned),
+            shared: name.is_some() && siblings >= settings.siblings_min && familiar,
+            name,
             known: known.filter(|known| !known.carries_strangers).map(|k| k.entry.to_owned()),
             self_signed: certificate.map(|certificate| certificate.self_signed),
             unusual_port: !usual.contains(&flow.responder.port),
             first_seen: own.is_none_or(|own| own.flows <= 1 || own.first_seen >= flow.opened),
-            siblings: seen.node.destinations.get(key).map_or(0, |all| all.containers()),
+            siblings,
         }
     }
 

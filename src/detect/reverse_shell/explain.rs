@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::rhythm::Shape;
 use super::text::Reading;
-use super::verdict::{Case, Ground};
+use super::verdict::{Case, Ground, Reads};
 use super::{Channel, Settings};
 use crate::detect::Seen;
+use crate::event::Endpoint;
 
 impl Case {
     pub(super) fn title(&self, seen: &Seen<'_>) -> String {
@@ -32,7 +33,12 @@ impl Case {
             _ if !by_text => format!(
                 "Reverse shell by its rhythm: {peer} drives {{container}} as a shell is driven"
             ),
-            _ => format!("Reverse shell: {peer} drives a shell in {{container}}"),
+            _ => match &self.ground {
+                Ground::Text(Reading { elsewhere: Some(_), .. }) => {
+                    format!("Reverse shell: {} drives a shell in {{container}}", peer.ip)
+                }
+                _ => format!("Reverse shell: {peer} drives a shell in {{container}}"),
+            },
         }
     }
 
@@ -62,7 +68,8 @@ impl Case {
             tls_sni: tls.and_then(|tls| tls.sni.as_deref()).map(str::to_owned),
             tls_ja4: tls.and_then(|tls| tls.ja4.as_deref()).map(str::to_owned),
             tls_self_signed: self.destination.self_signed,
-            peer: seen.peer().to_string(),
+            reads: self.reads,
+            peer: seen.peer(),
         }
     }
 
@@ -80,6 +87,11 @@ impl Case {
                     against.push(
                         "A person in the container who uses a remote shell: there the container \
                          sends the commands; here it sent their output."
+                            .into(),
+                    );
+                    against.push(
+                        "A proxy or relay passes on what another container's shell says: then the \
+                         same commands stand in a finding on that one."
                             .into(),
                     );
                 }
@@ -104,18 +116,31 @@ impl Case {
                 }
             }
             Ground::Rhythm(shape) | Ground::Quick(shape) => {
+                if self.reads == Reads::Text {
+                    against.push(
+                        "What is said can be read, and it is not what shells read and write."
+                            .into(),
+                    );
+                }
                 against.push(format!(
                     "A push channel (message queue, watch, chat) is driven from outside too: its \
                      messages are answered with less than their size or not at all; here with {} \
                      times as much.",
                     rounded(shape.amplification)
                 ));
-                against.push(
+                let by = if self.destination.name.is_some() { "name" } else { "network" };
+                against.push(format!(
                     "Agents that take jobs over a connection of their own (CI runners, remote \
-                     management, tunnels run on purpose) look the same: allow them by name."
-                        .into(),
-                );
+                     management, tunnels run on purpose) look the same: allow them by {by}."
+                ));
             }
+        }
+        if self.reads == Reads::Cut {
+            against.push(
+                "The capture's snap length cut what is said: a protocol that could be read, and is \
+                 no shell, may look the same."
+                    .into(),
+            );
         }
         if let Some(name) = &self.destination.name {
             against.push(format!("The destination has a name: {name}."));
@@ -124,8 +149,14 @@ impl Case {
             against.push(format!("The name is under {entry}, a known service."));
         }
         if self.destination.siblings >= settings.siblings_min {
+            let explains = if self.destination.shared {
+                ""
+            } else {
+                " It explains little: the name is missing, new to the node or under suspicion, and \
+                 replicas that are taken together call the same place."
+            };
             against.push(format!(
-                "{} containers of this node use the destination.",
+                "{} containers of this node use the destination.{explains}",
                 self.destination.siblings
             ));
         }
@@ -166,14 +197,26 @@ pub(super) struct Evidence {
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_self_signed: Option<bool>,
     #[serde(skip)]
-    peer: String,
+    reads: Reads,
+    #[serde(skip)]
+    peer: Endpoint,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over so")]
+const fn is_one(count: &u32) -> bool {
+    *count == 1
 }
 
 #[derive(Serialize)]
 struct TextEvidence {
     commands_seen: u32,
+    #[serde(skip_serializing_if = "is_one")]
+    connections: u32,
     distinct_commands_answered: u32,
     commands_on_another_flow: bool,
+    /// Of the peer, where they came on another flow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commands_from_port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_command: Option<&'static str>,
     output_classes: Vec<&'static str>,
@@ -187,8 +230,10 @@ impl TextEvidence {
     fn of(reading: &Reading) -> Self {
         Self {
             commands_seen: reading.commands,
+            connections: reading.connections,
             distinct_commands_answered: reading.distinct_commands,
-            commands_on_another_flow: reading.elsewhere,
+            commands_on_another_flow: reading.elsewhere.is_some(),
+            commands_from_port: reading.elsewhere,
             first_command: reading.first_command,
             output_classes: reading.signs.names(),
             lines_echoed: reading.echoes,
@@ -261,32 +306,45 @@ impl fmt::Display for Evidence {
         let (peer, opened) = (&self.peer, self.opened_by);
         if let Some(text) = &self.text {
             let kinds = text.output_classes.join(", ").replace('_', " ");
-            match text.first_command {
-                Some(command) => write!(
-                    f,
-                    "{peer} sent {} shell command{} (first answered: {command}) on {} the {opened} \
-                     opened",
-                    text.commands_seen,
-                    if text.commands_seen == 1 { "" } else { "s" },
-                    if text.commands_on_another_flow {
-                        "another connection than this one, which"
-                    } else {
-                        "a connection that"
-                    },
-                )?,
-                None => write!(f, "The {opened} opened a connection with {peer}")?,
+            let sent = |f: &mut fmt::Formatter<'_>, by: Endpoint, command: &str| {
+                let many = if text.commands_seen == 1 { "" } else { "s" };
+                let count = text.commands_seen;
+                write!(f, "{by} sent {count} shell command{many} (first answered: {command})")
+            };
+            match (text.first_command, text.commands_from_port) {
+                (Some(command), Some(port)) => {
+                    sent(f, Endpoint { port, ..*peer }, command)?;
+                    write!(
+                        f,
+                        " on another connection; on this one, which the {opened} opened with {peer}"
+                    )?;
+                }
+                (Some(command), None) => {
+                    sent(f, *peer, command)?;
+                    match text.connections {
+                        1 => write!(f, " on a connection that the {opened} opened")?,
+                        many => write!(f, " on {many} connections that the {opened} opened")?,
+                    }
+                }
+                (None, _) => write!(f, "The {opened} opened a connection with {peer}")?,
             }
+            let and = if text.commands_from_port.is_some() { "" } else { " and" };
             return match kinds.is_empty() {
-                true => write!(f, ", and the container answered"),
-                false => write!(f, ", and the container wrote what shells write: {kinds}"),
+                true => write!(f, ",{and} the container answered"),
+                false => write!(f, ",{and} the container wrote what shells write: {kinds}"),
             };
         }
+        let read = match self.reads {
+            Reads::Text => "; what is said can be read, and is not what shells read and write",
+            Reads::Cut => "; the capture holds too little of what is said to read it",
+            Reads::Nothing => "",
+        };
         if let Some(rhythm) = &self.rhythm {
             return write!(
                 f,
                 "On a connection that the {opened} opened, {peer} broke {:.0} % of {} silences of \
                  half a second or more, asked with {} B (median), and the container answered \
-                 {:.0} % of it within 2 s with {:.1} times as many bytes",
+                 {:.0} % of the questions within 2 s with {:.1} times as many bytes{read}",
                 rhythm.silences_broken_by_peer_ratio * 100.0,
                 rhythm.silences,
                 rhythm.question_bytes_median,
@@ -299,7 +357,7 @@ impl fmt::Display for Evidence {
             f,
             "On a connection that the {opened} opened, {peer} asked {} times with {} B (mean) \
              after pauses of {:.2} s, {:.0} times as long as the container took to answer with \
-             {:.1} times as many bytes",
+             {:.1} times as many bytes{read}",
             quick.questions,
             quick.question_bytes_mean,
             quick.pause_mean_s,

@@ -5,7 +5,8 @@
 //! then the bytes wait here, `HEADS_MAX` turns at a time; more of them at once, and the one that
 //! waited longest is not read (its next turn may be, and its rhythm is judged all the same).
 
-use super::{commands, signs};
+use super::commands::{self, Verb};
+use super::signs;
 use crate::event::Side;
 use crate::time::Timestamp;
 
@@ -60,6 +61,14 @@ impl Head {
         }
         self.length += u16::try_from(taken.len()).unwrap_or(0);
         rest
+    }
+
+    /// The first line is text, and a command that is hardly anything else.
+    pub(super) fn is_command(&self) -> bool {
+        let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let line = self.text().split(is_end).next().unwrap_or_default();
+        line.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7e))
+            && matches!(commands::of_command(line), Some(Verb::Strong(_)))
     }
 
     /// What these bytes say; `more` are known to follow them in the turn, `whole` says that none do.

@@ -1,5 +1,6 @@
 //! Conversations written out as scripts: who says what after which pause, over which channel.
 
+mod places;
 mod words;
 
 use std::net::IpAddr;
@@ -8,7 +9,7 @@ use super::*;
 use crate::baseline::{self, Baseline, Destinations};
 use crate::container::{Attribution, Container, ContainerIdentity, Names};
 use crate::detect::Finding;
-use crate::event::{Endpoint, FlowEnd, LinkId, Protocol, SshFacts, TlsFacts, Zone};
+use crate::event::{Endpoint, FlowEnd, LinkId, Manner, Protocol, SshFacts, TlsFacts, Zone};
 use crate::flow::turns::Turns;
 use crate::flow::{Flow, History, SideCounters, State, TcpEnding};
 
@@ -498,7 +499,12 @@ fn a_shell_may_read_from_one_flow_and_write_to_another() {
         (writes, turns.1) = (scene.flow.clone(), std::mem::take(&mut scene.turns));
     }
     assert_eq!(worst(&scene.findings), Some(("shell.reverse.plaintext", Severity::Critical)));
-    assert!(scene.findings[0].1.why.contains("another connection"), "{:?}", scene.findings[0]);
+    let finding = &scene.findings[0].1;
+    assert_eq!(finding.evidence["commands_from_port"], 1_234);
+    for text in ["203.0.113.9:1234 sent 1 shell command (", "opened with 203.0.113.9:1235"] {
+        assert!(finding.why.contains(text), "{}", finding.why);
+    }
+    assert!(finding.title.contains("203.0.113.9 drives"), "{}", finding.title);
 }
 
 #[test]

@@ -2,23 +2,20 @@
 //! segments, and how much they look like a shell that the peer drives.
 
 use super::Settings;
-use super::commands::{self, Verb, Verbs};
-use super::forms::{Latest, form, hash, is_encoded};
+use super::commands::{self, Verb};
+use super::forms::{form, hash, is_encoded};
 use super::line::{Fed, Line};
 use super::signs::{self, Signs};
+use super::told::Told;
+use super::verbs::Verbs;
 use crate::time::Timestamp;
 
-/// Forms of answers that are remembered (count): a protocol has few.
-const FORMS: usize = 16;
-
-/// Lines with a strong verb that are remembered (count).
-const LINES: usize = 8;
-
-/// A command that the peer sent: its place in the table of verbs, and when.
+/// A command that the peer sent: its place in the table of verbs, when, and from which port.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Command {
     verb: u8,
     at: Timestamp,
+    port: u16,
 }
 
 /// What the peer asked for: the command lines of its last turn.
@@ -39,24 +36,14 @@ struct Asked {
 pub(super) struct Text {
     own: Line,
     peer: Line,
-    /// Verbs of the peer that the container answered.
-    verbs: Verbs,
-    /// Those of them that were answered as a shell answers: with output of a known form, with the
-    /// next prompt, or with a line of another form than all answers before.
-    strong: Verbs,
-    weak: Verbs,
-    /// Further lines of a strong verb that were answered with another form (count).
-    repeats: u32,
-    /// Lines of strong verbs that were answered, and forms of first lines of answers.
-    answered_lines: Latest<LINES>,
-    forms: Latest<FORMS>,
+    /// Commands of the peer that were answered.
+    told: Told,
     /// What the container said, and what the peer said.
     own_signs: Signs,
     peer_signs: Signs,
     /// What waits for an answer, and what is being answered.
     asked: Option<Asked>,
     answering: Option<Asked>,
-    first_verb: Option<u8>,
     /// The latest command that the peer sent on another flow.
     elsewhere: Option<Command>,
     /// Whole lines of the peer, those of them that start with a command, and times that the
@@ -87,11 +74,13 @@ pub(super) struct Reading {
     pub(super) root: bool,
     /// Lines of the peer that start with a command (count).
     pub(super) commands: u32,
+    /// Connections that they came on, one after another (count).
+    pub(super) connections: u32,
     /// Distinct commands that were answered (count).
     pub(super) distinct_commands: u32,
     pub(super) first_command: Option<&'static str>,
-    /// The commands came on another flow of the peer.
-    pub(super) elsewhere: bool,
+    /// The peer's port on another flow, where the commands came on that one.
+    pub(super) elsewhere: Option<u16>,
     /// The container asked for a login first, as a remote login service does.
     pub(super) login: bool,
     pub(super) echoes: u16,
@@ -102,17 +91,11 @@ impl Text {
         Self {
             own: Line::new(),
             peer: Line::new(),
-            verbs: Verbs::NONE,
-            strong: Verbs::NONE,
-            weak: Verbs::NONE,
-            repeats: 0,
-            answered_lines: Latest::NONE,
-            forms: Latest::NONE,
+            told: Told::new(),
             own_signs: Signs::NONE,
             peer_signs: Signs::NONE,
             asked: None,
             answering: None,
-            first_verb: None,
             elsewhere: None,
             lines: 0,
             commands: 0,
@@ -125,6 +108,19 @@ impl Text {
             root: false,
             news: false,
         }
+    }
+
+    /// What earlier connections of the peer told counts here too.
+    pub(super) fn resume(told: Told) -> Self {
+        Self { told, ..Self::new() }
+    }
+
+    /// What this connection and those before it told, if a shell may have answered.
+    pub(super) fn told(self) -> Option<Told> {
+        let mut told = self.told;
+        told.commands_before = told.commands_before.saturating_add(self.commands);
+        told.connections_before = told.connections_before.saturating_add(1);
+        (self.answered > 0 && !told.strong.is_empty()).then_some(told)
     }
 
     /// Takes bytes of the peer at a position of its stream (`None`: right after the last), up to
@@ -234,7 +230,7 @@ impl Text {
         if let (true, Some(Verb::Strong(index))) = (new_turn, earlier.last)
             && commands::is_silent(index)
         {
-            self.strong.add(index);
+            self.told.strong.add(index);
         }
         let mut asked = if new_turn { Asked::default() } else { earlier };
         match verb {
@@ -254,10 +250,10 @@ impl Text {
     }
 
     /// The command that waits for an answer here, if it is one of a shell.
-    pub(super) fn waiting(&self) -> Option<Command> {
+    pub(super) fn waiting(&self, port: u16) -> Option<Command> {
         let asked = self.asked?;
         match asked.last {
-            Some(Verb::Strong(verb)) => Some(Command { verb, at: asked.at }),
+            Some(Verb::Strong(verb)) => Some(Command { verb, at: asked.at, port }),
             _ => None,
         }
     }
@@ -304,21 +300,13 @@ impl Text {
             Some(Verb::Weak(verb)) if first => (Verbs::NONE, Verbs::of(verb)),
             _ => return false,
         };
-        let told = self.verbs.add_all(strong) | self.verbs.add_all(weak);
         let last = match answering.last {
             Some(Verb::Strong(verb) | Verb::Weak(verb)) => Some(verb),
             None => None,
         };
-        self.first_verb = self.first_verb.or(answering.first.filter(|_| known)).or(last);
-        let (line, is_strong) = (answering.line, !strong.is_empty());
-        let new_line = is_strong && first && self.answered_lines.note(line);
-        let new_form = form.is_none_or(|form| self.forms.note(form));
-        if !sign.is_empty() || new_form {
-            let new_verb = self.strong.add_all(strong);
-            self.weak.add_all(weak);
-            let repeated = new_line && new_form && form.is_some() && !new_verb;
-            self.repeats = self.repeats.saturating_add(u32::from(repeated));
-        }
+        self.told.first_verb = self.told.first_verb.or(answering.first.filter(|_| known)).or(last);
+        let line = first.then_some(answering.line);
+        let told = self.told.answered((strong, weak), line, form, !sign.is_empty());
         first || told
     }
 
@@ -364,15 +352,10 @@ impl Text {
     /// then prompts and echoes count nothing. Without a known command, output counts only beside
     /// what interactive shells alone say.
     pub(super) fn read(&self, known: bool) -> Reading {
-        let strong = self.strong.count();
-        let weak = self.weak.count_beside(self.strong);
         let outputs = self.own_signs.outputs();
         let banner = self.own_signs.has(Signs::BANNER);
-        let beside = weak.min(strong + self.own_signs.shell_only().count());
-        let repeats = if strong >= 2 { self.repeats / 2 } else { 0 };
-        let constructs = self.strong.constructs();
-        let mut points =
-            (2 * strong + constructs + beside + repeats).min(6) + (3 * outputs.count()).min(9);
+        let mut points = self.told.points(self.own_signs.shell_only().count());
+        points += (3 * outputs.count()).min(9);
         points += u32::from(banner);
         if !known {
             points += match () {
@@ -383,16 +366,17 @@ impl Text {
             points += u32::from(self.own_echoes > 0) + u32::from(self.prompts >= 3);
         }
         let asked = self.answered > 0 || banner && self.own_signs.has(Signs::PROMPT);
-        let shell = strong > 0
+        let strong = !self.told.strong.is_empty();
+        let shell = strong
             || banner
             || self.answered > 0 && self.own_signs.has(Signs::PROMPT)
-            || weak > 0 && !self.own_signs.shell_only().is_empty();
+            || !self.told.weak.is_empty() && !self.own_signs.shell_only().is_empty();
         // The peer says what shells say: then the container is the one who types, unless what it
         // wrote in answer to commands is a shell's output itself.
         let reversed = !self.peer_signs.outputs().is_empty()
             || self.peer_signs.has(Signs::PROMPT)
             || u32::from(self.peer_echoes) > self.commands;
-        let own_output = strong > 0 && !outputs.is_empty();
+        let own_output = strong && !outputs.is_empty();
         if !asked || !shell || reversed && !own_output || known && outputs.is_empty() {
             points = 0;
         }
@@ -400,10 +384,11 @@ impl Text {
             points,
             signs: self.own_signs,
             root: self.root,
-            commands: self.commands,
-            distinct_commands: self.verbs.count(),
-            first_command: self.first_verb.map(Verb::name),
-            elsewhere: self.elsewhere.is_some(),
+            commands: self.commands.saturating_add(self.told.commands_before),
+            connections: self.told.connections_before.saturating_add(1),
+            distinct_commands: self.told.distinct(),
+            first_command: self.told.first_verb.map(Verb::name),
+            elsewhere: self.elsewhere.map(|command| command.port),
             login: self.login,
             echoes: self.own_echoes,
         }

@@ -1,9 +1,10 @@
 //! From text, rhythm and destination to a finding: how sure, how grave, and in which words.
 
+use super::channel::{Channel, has_rhythm};
 use super::destination::{Destination, is_name};
 use super::rhythm::Shape;
 use super::text::Reading;
-use super::{Channel, Settings, Watch, rules};
+use super::{Settings, Watch, rules};
 use crate::detect::{Finding, Rule, Seen, Severity};
 
 /// Most commands with their wrapping are smaller (bytes, without record overhead); a response of
@@ -36,6 +37,29 @@ pub(super) struct Case {
     pub(super) ground: Ground,
     pub(super) destination: Destination,
     pub(super) channel: Channel,
+    pub(super) reads: Reads,
+}
+
+/// What the reader of text made of a flow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reads {
+    /// Text, and no shell's where the ground is another.
+    Text,
+    /// Nothing that can be read: a cipher, or a protocol of bytes.
+    Nothing,
+    /// The capture holds too little of it to say.
+    Cut,
+}
+
+impl Reads {
+    fn of(watch: &Watch, channel: Channel, shape: &Shape) -> Self {
+        let read = || watch.text.as_ref().is_some_and(|text| text.is_readable());
+        match channel {
+            Channel::Raw if watch.is_cut(shape.silences) => Self::Cut,
+            Channel::Raw | Channel::Known if read() => Self::Text,
+            _ => Self::Nothing,
+        }
+    }
 }
 
 impl Case {
@@ -46,8 +70,11 @@ impl Case {
         channel: Channel,
         settings: &Settings,
     ) -> Option<Self> {
-        Self::of_text(watch, seen, channel, settings)
-            .or_else(|| Self::of_rhythm(watch, seen, channel, settings))
+        let case = Self::of_text(watch, seen, channel, settings);
+        if case.is_some() || !has_rhythm(seen, channel) {
+            return case;
+        }
+        Self::of_rhythm(watch, seen, channel, settings)
             .or_else(|| Self::of_quick(watch, seen, channel, settings))
     }
 
@@ -81,6 +108,7 @@ impl Case {
             confidence: u8::try_from((60 + 5 * reading.points).min(99)).unwrap_or(99),
             destination: Destination::of(seen, channel, settings),
             ground: Ground::Text(reading),
+            reads: Reads::Text,
             channel,
         })
     }
@@ -92,7 +120,7 @@ impl Case {
         settings: &Settings,
     ) -> Option<Self> {
         let silences_min = settings.silences_min.min(settings.silences_typed_min);
-        if channel == Channel::Known || watch.rhythm.silences < silences_min {
+        if watch.rhythm.silences < silences_min {
             return None;
         }
         let shape = watch.rhythm.shape(settings);
@@ -135,6 +163,7 @@ impl Case {
             severity,
             magnitude: f64::from(shape.silences),
             confidence: confidence(&shape, &destination, typed),
+            reads: Reads::of(watch, channel, &shape),
             ground: Ground::Rhythm(shape),
             destination,
             channel,
@@ -152,9 +181,10 @@ impl Case {
         settings: &Settings,
     ) -> (&'static Rule, Severity) {
         let odd = destination.oddities();
-        let shared = destination.name.is_some() && destination.siblings >= settings.siblings_min;
+        let shared = destination.shared;
         let inside = !destination.external && destination.name.is_some();
-        let readable = watch.text.as_ref().is_some_and(|text| text.is_readable());
+        let reads = Reads::of(watch, channel, shape);
+        let (readable, cut) = (reads == Reads::Text, reads == Reads::Cut);
         if !human {
             // The same words again, which are no shell's: a service's, as far as they can be read.
             let plain = readable && f64::from(shape.spread) < settings.answer_spread_min;
@@ -165,6 +195,8 @@ impl Case {
         let many = shape.silences >= settings.silences_high;
         let severity = match () {
             () if (shared || inside || destination.known.is_some()) && !typed => Severity::Low,
+            // Most of what is said inside could be read, and is no shell, had it been captured.
+            () if cut && !destination.external && !typed => Severity::Low,
             // Two or more persons typing keys into a terminal, or an SSH server that asks.
             () if typed => {
                 if many || odd >= 2 {
@@ -210,7 +242,7 @@ impl Case {
     ) -> Option<Severity> {
         let tls = seen.flow.facts.as_deref().and_then(|facts| facts.tls.as_deref());
         let named = tls.and_then(|tls| tls.sni.as_deref()).is_some_and(is_name);
-        let readable = watch.text.as_ref().is_some_and(|text| text.is_readable());
+        let readable = Reads::of(watch, channel, shape) == Reads::Text;
         match () {
             // `kubectl exec` and web terminals reach servers inside the cluster so.
             () if typed && !destination.external && channel != Channel::Raw => Some(Severity::Low),
@@ -242,7 +274,7 @@ impl Case {
         }
         let shape = watch.rhythm.quick_shape()?;
         let destination = Destination::of(seen, channel, settings);
-        let readable = watch.text.as_ref().is_some_and(|text| text.is_readable());
+        let readable = Reads::of(watch, channel, &shape) == Reads::Text;
         let scripted = shape.questions >= settings.quick_questions_min
             && f64::from(shape.driven) >= settings.quick_wait_min
             && f64::from(shape.silence_s) >= settings.quick_pause_min_s
@@ -259,6 +291,7 @@ impl Case {
             severity: Severity::Medium,
             magnitude: f64::from(shape.questions),
             confidence: 60,
+            reads: Reads::of(watch, channel, &shape),
             ground: Ground::Quick(shape),
             destination,
             channel,

@@ -227,3 +227,118 @@ fn consoles_of_other_programs_are_no_shells() {
         }
     }
 }
+
+/// Says that a handshake's bytes pass, and that they are taken for this protocol.
+fn disguised(app: &'static Protocol, rounds: usize) -> Scene {
+    let mut scene = Scene::new(Side::Originator).app(app);
+    if app.name == "tls" {
+        let (version, established) = (0x0304, rounds > 1);
+        let tls = TlsFacts { version, established, ..TlsFacts::default() };
+        scene.flow.facts_mut().tls = Some(Box::new(tls));
+    }
+    for _ in 0..rounds {
+        scene.say(40, C, What::Cipher(148));
+        scene.say(40, P, What::Cipher(1_400));
+    }
+    scene
+}
+
+#[test]
+fn text_after_a_false_handshake_is_read() {
+    let root = "uid=0(root) gid=0(root) groups=0(root)\n";
+    for (app, rounds) in [(&TLS, 1), (&TLS, 3), (&SSH, 1), (&SSH, 3)] {
+        let case = format!("{} after {rounds} rounds", app.name);
+        let mut scene = disguised(app, rounds);
+        scene.say(3_000, P, What::Text("id\n"));
+        scene.say(20, C, What::Text(root));
+        assert_eq!(scene.findings.len(), 1, "{case}");
+        assert_eq!(scene.findings[0].1.rule.id, "shell.reverse.plaintext", "{case}");
+        // Behind real ciphertext, in a flow whose rhythm is watched already.
+        let mut scene = disguised(app, rounds);
+        for bytes in [200, 90, 140] {
+            scene.say(3_000, P, What::Cipher(60));
+            scene.say(20, C, What::Cipher(bytes));
+        }
+        scene.say(3_000, P, What::Text("cat /etc/passwd\n"));
+        scene.say(20, C, What::Text("root:x:0:0:root:/root:/bin/bash\n"));
+        assert_eq!(worst(&scene.findings).unwrap().0, "shell.reverse.plaintext", "{case}");
+    }
+    // Found false by the parser while its first command passes.
+    let mut scene = disguised(&TLS, 1);
+    scene.say(3_000, P, What::Text("whoami\n"));
+    scene.flow.app = None;
+    let tls = scene.flow.facts.as_deref().and_then(|facts| facts.tls.clone()).unwrap();
+    scene.emit(&Event::Fact(Fact::TlsHandshake(&tls)));
+    scene.say(20, C, What::Text("www-data\n"));
+    scene.say(2_000, P, What::Text("ls -la /\n"));
+    scene.say(20, C, What::Text("total 8\ndrwxr-xr-x 2 root root 4096 Nov 24 10:00 bin\n"));
+    assert_eq!(worst(&scene.findings), Some(("shell.reverse.plaintext", Severity::High)));
+}
+
+#[test]
+fn ciphertext_that_begins_like_a_command_is_no_text() {
+    for app in [&TLS, &SSH] {
+        let mut scene = disguised(app, 3);
+        for _ in 0..40 {
+            scene.say(900, P, What::Text("w|\u{a7}\u{e9}\u{203a}$(\u{b5}x\n"));
+            scene.say(20, C, What::Text("uid=0(root) gid=0(root)\n"));
+        }
+        assert!(
+            scene.findings.iter().all(|(_, finding)| finding.rule.id != "shell.reverse.plaintext")
+        );
+    }
+}
+
+/// Each command on a connection of its own, so long after the last one.
+fn one_each(side: Side, gap_ms: u64, dialogue: &[(&'static str, &'static str)]) -> Scene {
+    let mut scene = Scene::new(side);
+    for (id, (question, answer)) in dialogue.iter().enumerate() {
+        scene.flow.id = id as u64 + 1;
+        scene.flow.originator.port = 40_000 + id as u16;
+        scene.flow.sides = [SideCounters::default(); 2];
+        scene.turns = Turns::new();
+        scene.say(gap_ms, P, What::Text(question));
+        scene.say(20, C, What::Text(answer));
+        if let Some(turn) = scene.turns.close() {
+            let totals = scene.flow.sides.map(|side| side.payload_bytes);
+            scene.emit(&Event::Turn { turn, totals });
+        }
+        scene.emit(&Event::FlowClosed(FlowEnd::Closed));
+    }
+    scene
+}
+
+#[test]
+fn a_shell_may_take_each_command_on_a_connection_of_its_own() {
+    let dialogue = [
+        ("pwd\n", "/app\n"),
+        ("ls\n", "a\nb\n"),
+        ("hostname\n", "web-0\n"),
+        ("cat a.txt\n", "hello\n"),
+        ("env\n", "A=1\nB=2\n"),
+    ];
+    let scene = one_each(Side::Originator, 5_000, &dialogue);
+    assert_eq!(worst(&scene.findings), Some(("shell.reverse.plaintext", Severity::Medium)));
+    let why = &scene.findings[0].1.why;
+    assert!(why.contains("sent 3 shell commands (first answered: pwd) on 3 connections"), "{why}");
+    // Long after one another, from outside, or always the same: no shell.
+    assert!(is_silent(&one_each(Side::Originator, 700_000, &dialogue).findings));
+    assert!(is_silent(&one_each(Side::Responder, 5_000, &dialogue).findings));
+    let polls = [("ls /jobs\n", "job 1\n"), ("stat /jobs\n", "job 2\n"), ("ls /jobs\n", "job 3\n")];
+    assert!(is_silent(&one_each(Side::Originator, 5_000, &polls.repeat(9)).findings));
+}
+
+#[test]
+fn what_is_remembered_of_ended_connections_is_bounded() {
+    let mut scene = Scene::new(Side::Originator);
+    for port in 1..=200 {
+        scene.flow.id = u64::from(port);
+        scene.flow.responder.port = port;
+        scene.turns = Turns::new();
+        scene.say(1_000, P, What::Text("ls\n"));
+        scene.say(20, C, What::Text("app\n"));
+        scene.emit(&Event::FlowClosed(FlowEnd::Closed));
+    }
+    assert_eq!(scene.detector.told.len(), TOLD_MAX);
+    assert!(size_of::<Told>() <= 256, "{}", size_of::<Told>());
+}

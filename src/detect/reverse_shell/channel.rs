@@ -1,0 +1,112 @@
+//! What a flow's bytes are wrapped in: what can be read of them, and what their rhythm may mean.
+
+use super::heads::{Head, Opening};
+use super::rhythm::Framing;
+use crate::detect::Seen;
+use crate::event::Manner;
+
+/// What a flow's bytes are wrapped in, as far as that matters here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Channel {
+    /// No known protocol: text, or a cipher of its own.
+    Raw,
+    /// TLS, whatever is inside.
+    Tls,
+    /// SSH.
+    Ssh,
+    /// An HTTP/1 connection that was upgraded.
+    Upgraded,
+    /// A protocol that is what it claims to be, as far as its first bytes tell.
+    Known,
+}
+
+impl Channel {
+    pub(super) fn of(seen: &Seen<'_>) -> Self {
+        let facts = seen.flow.facts.as_deref();
+        let upgraded = facts
+            .and_then(|facts| facts.http.as_deref())
+            .is_some_and(|http| http.upgrade.is_some() && matches!(http.status, 0 | 101));
+        match seen.flow.app {
+            None => Self::Raw,
+            Some(app) => match app.name {
+                "tls" => Self::Tls,
+                "ssh" => Self::Ssh,
+                "websocket" => Self::Upgraded,
+                // What is typed over it is text in the clear, and its options are few bytes.
+                "telnet" | "rlogin" => Self::Raw,
+                "http" if upgraded => Self::Upgraded,
+                _ if app.manner == Manner::Carrier => Self::Raw,
+                _ => Self::Known,
+            },
+        }
+    }
+
+    pub(super) const fn is_cipher(self) -> bool {
+        matches!(self, Self::Tls | Self::Ssh)
+    }
+
+    /// TLS 1.3 adds 22 bytes to a record (RFC 8446, 5.2), TLS 1.2 with AES-GCM 29. SSH adds 28 or
+    /// more, and a keystroke inside a second SSH of its own takes up to 180 bytes. A server's
+    /// WebSocket frame takes 2 (RFC 6455); in TLS it may carry a little JSON around a key.
+    pub(super) const fn framing(self) -> Framing {
+        match self {
+            Self::Tls => Framing { overhead_bytes: 22, keystroke_bytes: 40 },
+            Self::Ssh => Framing { overhead_bytes: 28, keystroke_bytes: 152 },
+            Self::Upgraded => Framing { overhead_bytes: 2, keystroke_bytes: 40 },
+            Self::Raw | Self::Known => Framing { overhead_bytes: 0, keystroke_bytes: 48 },
+        }
+    }
+}
+
+/// What is said on such a channel can be read as text. What begins as a known protocol, or with a
+/// handshake, may be a disguise, but only the peer shows it.
+pub(super) const fn may_be_read(channel: Channel, own: bool) -> bool {
+    match channel {
+        Channel::Raw => true,
+        Channel::Known | Channel::Tls | Channel::Ssh => !own,
+        // Masked frames: judged by rhythm.
+        Channel::Upgraded => false,
+    }
+}
+
+/// Whether a turn that begins so is read. No record of TLS and no packet of SSH is a whole line with
+/// a command: it contradicts the handshake before it.
+pub(super) fn opening(
+    head: &Head,
+    channel: Channel,
+    own: bool,
+    more: bool,
+    whole: bool,
+) -> Opening {
+    match head.opening(own, channel != Channel::Raw, more, whole) {
+        Opening::Read if channel.is_cipher() && !head.is_command() => Opening::Pass,
+        opening => opening,
+    }
+}
+
+/// Whether the rhythm of this flow may mean anything.
+pub(super) fn has_rhythm(seen: &Seen<'_>, channel: Channel) -> bool {
+    if channel == Channel::Known {
+        return false;
+    }
+    if seen.outbound() {
+        return true;
+    }
+    // Servers are driven from outside by nature; an SSH server is asked for a shell by design.
+    let web = seen
+        .flow
+        .facts
+        .as_deref()
+        .and_then(|facts| facts.tls.as_deref())
+        .is_some_and(|tls| !tls.alpn_offered.is_empty());
+    channel != Channel::Ssh && !web
+}
+
+/// The handshake is over, or was not seen at all.
+pub(super) fn is_established(seen: &Seen<'_>) -> bool {
+    seen.flow
+        .facts
+        .as_deref()
+        .and_then(|facts| facts.tls.as_deref())
+        .is_none_or(|tls| tls.established)
+}
