@@ -224,6 +224,8 @@ pub struct Flow {
     pub direction_inferred: bool,
     /// The protocol by its first bytes.
     pub app: Option<&'static Protocol>,
+    /// The protocol that it began with, where another runs inside it by now: `smtp` before TLS.
+    pub outer: Option<&'static Protocol>,
     /// The first bytes fit no known protocol.
     pub app_unknown: bool,
     /// What handshakes said.

@@ -165,3 +165,31 @@ fn ja3_and_certificates_equal_what_others_logged() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(compared >= 100, "only {compared} values were compared");
 }
+
+/// The protocol that flows end with and the one that they began with, of flows that changed it.
+#[derive(Default)]
+struct Changes(Vec<(Option<&'static str>, Option<&'static str>)>);
+
+impl Output for Changes {
+    fn wants(&self, kind: RecordKind) -> bool {
+        kind == RecordKind::Flow
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        if let Record::Flow { flow, end: Some(_), .. } = record {
+            self.0.push((flow.app_name(), flow.outer.map(|outer| outer.name)));
+        }
+    }
+}
+
+#[test]
+fn what_went_over_to_tls_is_known_by_what_it_was() {
+    let Some(folder) = common::captures() else { return };
+    for (file, outer) in
+        [("arkime__arkime__smtp-starttls.pcap", "smtp"), ("zeek__zeek__irc-starttls.pcap", "irc")]
+    {
+        let mut changes = Changes::default();
+        captures::analyse(&folder.join("public/tls_fingerprint").join(file), &mut changes);
+        assert_eq!(changes.0, [(Some("tls"), Some(outer))], "{file}");
+    }
+}

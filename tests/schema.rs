@@ -137,6 +137,7 @@ fn ping() -> Flow {
         protocol: IpProtocol::ICMP,
         state: State::Icmp,
         app: None,
+        outer: None,
         app_unknown: true,
         ..samples::dns_flow()
     }

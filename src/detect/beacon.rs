@@ -16,6 +16,7 @@
 mod case;
 mod explain;
 mod names;
+mod ports;
 mod rhythm;
 mod rules;
 mod score;

@@ -177,6 +177,7 @@ impl Work<'_> {
             },
         );
         flow.app = verdict.app();
+        flow.outer = session.outer();
         flow.app_unknown = verdict.is_unknown();
         if asked && from == Side::Responder && flow.direction_inferred {
             flow.direction_inferred = false;

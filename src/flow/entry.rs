@@ -122,6 +122,7 @@ impl<S: Default> Entry<S> {
                 midstream: opening.midstream,
                 direction_inferred: !opening.seen && opening.midstream,
                 app: None,
+                outer: None,
                 app_unknown: false,
                 facts: None,
                 name: None,

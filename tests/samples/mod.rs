@@ -148,6 +148,7 @@ pub(crate) fn flow() -> Flow {
         midstream: false,
         direction_inferred: false,
         app: Some(&TLS),
+        outer: None,
         app_unknown: false,
         facts: None,
         name: Some("api.example.com".into()),

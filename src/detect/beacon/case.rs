@@ -51,12 +51,17 @@ impl Case {
     ) -> Option<(Finding, f64)> {
         let rhythm = self.rhythm(settings, series)?;
         let flow = seen.flow;
-        let alike = self.kind != Kind::PeerBursts && series.answers_alike_bytes().is_some();
+        let tls = flow.app.is_some_and(|app| app.name == "tls") && self.kind == Kind::Connections;
+        let alike = match self.kind {
+            Kind::PeerBursts => false,
+            // A handshake is much the same each time, and would hide an order's few bytes.
+            _ if tls => series.answers_alike_bytes(settings.handshake_bytes[1]).is_some(),
+            _ => series.answers_alike_bytes(0).is_some(),
+        };
         let traits = &Traits { alike, ..*traits };
         let mut standing = Standing::of_flow(seen, traits, series.first, settings);
         self.limit(flow, &mut standing);
         let sizes = (self.kind != Kind::Unanswered).then(|| Sizes::of(series)).flatten();
-        let tls = flow.app.is_some_and(|app| app.name == "tls") && self.kind == Kind::Connections;
         let small = f64::from(settings.small_bytes);
         let handshake =
             settings.handshake_bytes.map(|bytes| if tls { f64::from(bytes) } else { 0.0 });

@@ -56,7 +56,7 @@ impl Sizes {
             same_size_share: same as f64 / requests.len() as f64,
             request_bytes_quartiles: [requests.len() / 4, requests.len() - 1 - requests.len() / 4]
                 .map(|place| requests.get(place).copied().unwrap_or_default()),
-            answers_alike_bytes: series.answers_alike_bytes().map(f64::from),
+            answers_alike_bytes: series.answers_alike_bytes(0).map(f64::from),
         })
     }
 }

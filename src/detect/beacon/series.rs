@@ -132,9 +132,11 @@ impl Series {
 
     /// The largest answer, where all since the series began were of one size, as good as, or there
     /// were none (bytes): such answers carry no orders. `None` where they differ, or are too few.
-    pub(super) fn answers_alike_bytes(&self) -> Option<u32> {
+    /// `handshake_bytes` of each may be no answer's, and allow for no difference.
+    pub(super) fn answers_alike_bytes(&self, handshake_bytes: u32) -> Option<u32> {
         let [least, most] = self.answers_bytes?;
-        let alike = most - least <= ANSWER_BYTES.max(most / ANSWER_PARTS);
+        let alike =
+            most - least <= ANSWER_BYTES.max(most.saturating_sub(handshake_bytes) / ANSWER_PARTS);
         (alike && self.answers >= ANSWERS_MIN).then_some(most)
     }
 

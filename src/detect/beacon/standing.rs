@@ -15,7 +15,7 @@ use crate::event::{Certificate, IpProtocol, Protocol, Side, TlsFacts, Zone};
 use crate::flow::Flow;
 use crate::time::Timestamp;
 
-use super::Settings;
+use super::{Settings, ports};
 
 /// Most that the destination adds to a score (points of 100).
 pub(super) const POINTS_MAX: u32 = 40;
@@ -28,6 +28,8 @@ const USERS_MAX: u32 = 8;
 pub(super) struct Traits {
     /// The protocol by content: a flow that just began has not shown it.
     pub app: Option<&'static Protocol>,
+    /// The protocol that went over to that one: `pgsql` before TLS.
+    pub outer: Option<&'static Protocol>,
     /// A flow's first bytes fit no protocol.
     pub unknown: bool,
     /// TLS without a server name.
@@ -50,6 +52,7 @@ impl Traits {
     /// Adds what one flow showed.
     pub(super) fn learn(&mut self, flow: &Flow) {
         self.app = flow.app.or(self.app);
+        self.outer = flow.outer.or(self.outer);
         self.unknown |= flow.app_unknown;
         self.answered |= flow.payload_bytes(Side::Responder) > 0;
         let Some(tls) = flow.facts.as_deref().and_then(|facts| facts.tls.as_deref()) else {
@@ -101,7 +104,7 @@ pub(super) fn is_watched(flow: &Flow, zone: Zone) -> bool {
         // Inside, a name or a protocol on its own port is how services call each other.
         Zone::Cluster => {
             let port = flow.responder.port;
-            let usual = flow.app.map(|app| on_usual_port(app, port).unwrap_or(true));
+            let usual = flow.app.map(|app| ports::is_usual(app, port).unwrap_or(true));
             name_of(flow).is_none() && usual != Some(true)
         }
         Zone::Host | Zone::LinkLocal | Zone::Group => false,
@@ -112,55 +115,6 @@ pub(super) fn is_watched(flow: &Flow, zone: Zone) -> bool {
 fn is_local_broadcast(flow: &Flow) -> bool {
     flow.protocol == IpProtocol::UDP
         && matches!(flow.responder.ip, IpAddr::V4(ip) if ip.is_private() && ip.octets()[3] == 255)
-}
-
-/// Whether a protocol is where it usually is; `None` where it has no port of its own.
-fn on_usual_port(app: &Protocol, port: u16) -> Option<bool> {
-    let ports: &[u16] = match app.name {
-        "http" | "websocket" => &[80, 8000, 8080],
-        "http2" | "grpc" => &[80, 8080, 4317, 50051],
-        "tls" => &[
-            443, 465, 563, 587, 636, 853, 989, 990, 993, 995, 2376, 2379, 4317, 4318, 5061, 5223,
-            5432, 5671, 6380, 6443, 6514, 8443, 8883, 9093, 9200, 9443, 27017,
-        ],
-        "quic" => &[443, 8443],
-        "amqp" => &[5671, 5672],
-        "bgp" => &[179],
-        "cassandra" => &[9042],
-        "ceph" => &[3300, 6789],
-        "fluent" => &[24224],
-        "ftp" => &[20, 21],
-        "git" => &[9418],
-        "graphite" => &[2003],
-        "imap" => &[143, 993],
-        "kafka" => &[9092, 9093],
-        "ldap" => &[389, 3268],
-        "memcached" => &[11211],
-        "mongodb" => &[27017],
-        "mqtt" => &[1883, 8883],
-        "mysql" => &[3306],
-        "nats" => &[4222],
-        "nfs" | "rpc" => &[111, 2049],
-        "openvpn" => &[1194],
-        "pgsql" => &[5432],
-        "pop3" => &[110, 995],
-        "redis" => &[6379],
-        "rsync" => &[873],
-        "sip" => &[5060],
-        "smtp" => &[25, 465, 587, 2525],
-        "snmp" => &[161, 162],
-        "ssh" => &[22, 2222],
-        "statsd" => &[8125],
-        "stun" => &[3478, 19302],
-        "syslog" => &[514, 601],
-        "tds" => &[1433],
-        "tns" => &[1521],
-        "wireguard" => &[51820],
-        "xmpp" => &[5222, 5269],
-        "zookeeper" => &[2181],
-        _ => return None,
-    };
-    Some(ports.contains(&port))
 }
 
 /// One oddity.
@@ -314,8 +268,12 @@ impl Standing {
             self.odd(8, "speaks no known protocol");
         }
         let port = flow.responder.port;
-        let usual = app.and_then(|app| on_usual_port(app, port));
-        let name = app.map_or("", |app| app.name);
+        // What went over to TLS is known by what it was before.
+        let tls = app.is_some_and(|app| app.name == "tls");
+        let outer = traits.outer.filter(|outer| tls && ports::is_usual(outer, port).is_some());
+        let spoken = outer.or(app);
+        let usual = spoken.and_then(|spoken| ports::is_usual(spoken, port));
+        let name = spoken.map_or("", |spoken| spoken.name);
         if usual == Some(false) {
             self.odd(4, format!("speaks {name} on port {port}"));
         }
@@ -336,6 +294,23 @@ impl Standing {
             self.cap(
                 Severity::Low,
                 format!("{name} on port {port} polls and keeps alive by nature"),
+            );
+        }
+        // A port alone proves nothing: there has to be a name, nothing odd, and no orders.
+        let odd = traits.self_signed
+            || traits.no_server_name
+            || traits.wrong_name
+            || traits.out_of_date
+            || name_of(flow).is_none();
+        if tls
+            && outer.is_none()
+            && !odd
+            && traits.alike
+            && let Some(service) = ports::tls_service(port)
+        {
+            self.cap(
+                Severity::Low,
+                format!("port {port} is that of {service} in TLS, and all answers so far are alike: no orders"),
             );
         }
     }

@@ -8,12 +8,14 @@ use crate::baseline::{self, Destinations};
 use crate::container::{Attribution, ContainerIdentity, Names};
 use crate::detect::Severity;
 use crate::event::{
-    DnsQuestion, Endpoint, FlowEnd, FlowFacts, LinkId, Manner, Protocol, TlsFacts, Zone,
+    Certificate, DnsQuestion, Endpoint, FlowEnd, FlowFacts, LinkId, Manner, Protocol, TlsFacts,
+    Zone,
 };
 use crate::flow::{History, SideCounters, State, TcpEnding};
 
 static TLS: Protocol = Protocol { name: "tls", manner: Manner::Carrier };
 static HTTP: Protocol = Protocol { name: "http", manner: Manner::RequestResponse };
+static PGSQL: Protocol = Protocol { name: "pgsql", manner: Manner::RequestResponse };
 static MQTT: Protocol = Protocol { name: "mqtt", manner: Manner::Push };
 
 /// A container, its node and its detector, fed with events.
@@ -34,6 +36,7 @@ struct Target {
     protocol: IpProtocol,
     name: Option<&'static str>,
     app: Option<&'static Protocol>,
+    outer: Option<&'static Protocol>,
     unknown: bool,
     facts: Option<TlsFacts>,
 }
@@ -46,6 +49,7 @@ impl Target {
             protocol: IpProtocol::TCP,
             name: None,
             app: None,
+            outer: None,
             unknown: true,
             facts: None,
         }
@@ -129,6 +133,7 @@ impl Stage {
             midstream: false,
             direction_inferred: false,
             app: target.app,
+            outer: target.outer,
             app_unknown: target.unknown,
             facts: target.facts.clone().map(|tls| {
                 Box::new(FlowFacts { tls: Some(Box::new(tls)), ..FlowFacts::default() })
@@ -526,6 +531,61 @@ fn queries_for_ever_new_names() {
         let domain =
             stage.findings().last().and_then(|finding| finding.evidence.get("domain").cloned());
         assert_eq!(domain.is_some(), expected.is_some(), "{case}");
+    }
+}
+
+/// What is a service's own and hidden by TLS: known by what it was before, or by its port and more.
+#[test]
+fn services_over_tls() {
+    let named = |port| Target { port, ..Target::https(C2, "data.example.net") };
+    let began = |outer, port| Target { outer: Some(outer), ..named(port) };
+    let facts = |facts: fn(&mut TlsFacts)| {
+        let mut target = named(8_883);
+        facts(target.facts.as_mut().unwrap());
+        target
+    };
+    let strange = facts(|tls| {
+        let certificate = Certificate { self_signed: true, ..Certificate::default() };
+        tls.certificate = Some(Box::new(certificate));
+    });
+    let varied = |beat| 60 + u64::from(beat * 1_337 % 900);
+    type Sizes = fn(u32) -> u64;
+    let order: Sizes = |beat| if beat == 30 { 260 } else { 60 };
+    for (case, target, answer, expected) in [
+        ("a database that went over to TLS", began(&PGSQL, 5_432), varied as Sizes, false),
+        ("the same on another's port", began(&PGSQL, 443), varied, true),
+        ("what a proxy relays", began(&HTTP, 80), varied, true),
+        ("a broker's port, and receipts", named(8_883), |_| 26, false),
+        ("a broker's port, and no answer", named(8_883), |_| 0, false),
+        ("a broker's port, and once an order", named(8_883), order, true),
+        ("a broker's port, and answers of all sizes", named(8_883), varied, true),
+        ("a broker's port and no name", Target { name: None, ..named(8_883) }, |_| 26, true),
+        ("a broker's port, and a certificate of its own", strange, |_| 26, true),
+        ("the web's port, and receipts", named(443), |_| 26, true),
+    ] {
+        let mut stage = Stage::new();
+        let mut flow = stage.flow(&target);
+        stage.turn(&flow, Side::Originator, 0, 500, None);
+        for beat in 1..60 {
+            stage.wait(3.0);
+            stage.turn(&flow, Side::Originator, 2 * beat, 76, Some(2.9));
+            let bytes = answer(beat);
+            if bytes > 0 {
+                flow.sides[1].payload_bytes += bytes;
+                stage.turn(&flow, Side::Responder, 2 * beat + 1, bytes, Some(0.01));
+            }
+        }
+        let worst = stage.worst().map(|(_, worst)| worst);
+        assert!(worst.is_some(), "{case}");
+        assert_eq!(worst.is_some_and(wakes), expected, "{case}: {:?}", stage.findings().last());
+        // The same in a connection a time.
+        let mut stage = Stage::new();
+        for beat in 1..60 {
+            stage.call(&target, 800, 3_000 + answer(beat));
+            stage.wait(3.0);
+        }
+        let worst = stage.worst().map(|(_, worst)| worst);
+        assert_eq!(worst.is_some_and(wakes), expected, "{case}, connections");
     }
 }
 

@@ -140,6 +140,7 @@ impl Lab {
             midstream: false,
             direction_inferred: false,
             app: to.app,
+            outer: None,
             app_unknown: to.app.is_none(),
             facts: None,
             name: to.name.filter(|_| outbound).map(Into::into),

@@ -96,6 +96,7 @@ impl Scene {
                 midstream: false,
                 direction_inferred: false,
                 app: None,
+                outer: None,
                 app_unknown: false,
                 facts: None,
                 name: None,

@@ -27,6 +27,10 @@ pub(super) fn write(
         key!(buffer, "app_proto");
         json::name(buffer, name);
     }
+    if let Some(outer) = flow.outer {
+        key!(buffer, "app_proto_orig");
+        json::name(buffer, outer.name);
+    }
     if let Some(tunnel) = &flow.tunnel {
         self::tunnel(buffer, tunnel);
     }
