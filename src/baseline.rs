@@ -8,6 +8,7 @@ mod exchange;
 
 pub use exchange::News;
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 
@@ -74,6 +75,8 @@ pub struct DestinationUse {
     users: Vec<User>,
     /// When a finding of medium severity or more was last raised about it; 0 for never.
     suspected: Timestamp,
+    /// When the first such finding was, of those that lie no day apart.
+    suspected_since: Timestamp,
     /// Other engines are still to be told.
     changed: bool,
 }
@@ -141,8 +144,8 @@ impl User {
 }
 
 impl DestinationUse {
-    /// Containers that are told apart (count).
-    const USERS_MAX: usize = 8;
+    /// Containers that are told apart (count): half as many as Kubernetes runs on a node, 110.
+    const USERS_MAX: usize = 64;
     /// A suspicion lasts so long (nanoseconds: one day).
     const SUSPICION_NS: u64 = 86_400_000_000_000;
 
@@ -153,6 +156,7 @@ impl DestinationUse {
             flows: 0,
             users: Vec::new(),
             suspected: Timestamp::from_nanos(0),
+            suspected_since: Timestamp::from_nanos(0),
             changed: false,
         }
     }
@@ -172,7 +176,7 @@ impl DestinationUse {
         }
     }
 
-    /// Distinct containers that it answered (count); 8 means 8 or more.
+    /// Distinct containers that it answered (count); 64 means 64 or more.
     pub const fn containers(&self) -> u8 {
         self.users.len() as u8
     }
@@ -186,6 +190,18 @@ impl DestinationUse {
     pub fn is_suspected(&self, at: Timestamp) -> bool {
         let age_ns = at.nanos().saturating_sub(self.suspected.nanos());
         self.suspected != Timestamp::default() && age_ns <= Self::SUSPICION_NS
+    }
+
+    /// Since when it is suspected, if it is: whoever uses it only since then excuses nobody.
+    pub fn suspected_since(&self, at: Timestamp) -> Option<Timestamp> {
+        self.is_suspected(at).then_some(self.suspected_since)
+    }
+
+    fn suspect(&mut self, at: Timestamp) {
+        if !self.is_suspected(at) {
+            self.suspected_since = at;
+        }
+        self.suspected = at;
     }
 }
 
@@ -227,7 +243,7 @@ impl Destinations {
     /// A finding of medium severity or more is about this destination.
     pub fn suspect(&mut self, at: Timestamp, key: DestinationKey) {
         if let Some(known) = self.uses.get_mut(&key) {
-            known.suspected = at;
+            known.suspect(at);
             if let Some(changed) = &mut self.changed {
                 changed.note(key, known);
             }
@@ -293,6 +309,10 @@ pub struct Baseline {
     own_containers: u32,
     /// The same of others that share the node, by their numbers.
     elsewhere: Vec<u32>,
+    /// How many there were together, and from when on: the latest changes, the oldest first.
+    counts: VecDeque<(Timestamp, u32)>,
+    /// The time that was told last.
+    at: Timestamp,
 }
 
 impl Baseline {
@@ -302,17 +322,48 @@ impl Baseline {
             destinations: Destinations::new(settings.destinations_max),
             own_containers: 0,
             elsewhere: Vec::new(),
+            counts: VecDeque::new(),
+            at: Timestamp::default(),
         }
     }
 
-    /// Containers with traffic so far (count).
+    /// Changes of the number of containers that are remembered (count). What is older counts as the
+    /// oldest of them.
+    const COUNTS_MAX: usize = 256;
+
+    /// Containers that have opened a flow (count).
     pub fn containers(&self) -> u32 {
         self.elsewhere.iter().fold(self.own_containers, |sum, more| sum.saturating_add(*more))
     }
 
+    /// Those of them that have been there since `since` (count).
+    pub fn containers_since(&self, since: Timestamp) -> u32 {
+        let then = self.counts.iter().rev().find(|(at, _)| *at <= since);
+        let oldest = self.counts.front();
+        then.or(oldest).map_or(0, |(_, count)| *count).min(self.containers())
+    }
+
     /// So many of them are this engine's.
-    pub const fn set_containers(&mut self, containers: u32) {
-        self.own_containers = containers;
+    pub fn set_containers(&mut self, at: Timestamp, containers: u32) {
+        self.at = self.at.max(at);
+        if self.own_containers != containers {
+            self.own_containers = containers;
+            self.note_count();
+        }
+    }
+
+    fn note_count(&mut self) {
+        let (at, count) = (self.at, self.containers());
+        match self.counts.back_mut() {
+            Some((latest, known)) if *latest == at => *known = count,
+            Some((_, known)) if *known == count => {}
+            _ => {
+                if self.counts.len() >= Self::COUNTS_MAX {
+                    self.counts.pop_front();
+                }
+                self.counts.push_back((at, count));
+            }
+        }
     }
 }
 
@@ -359,7 +410,28 @@ mod tests {
         }
         all.suspect(at(0), key);
         let known = all.get(key).unwrap();
-        assert_eq!(known.containers(), 8);
+        assert_eq!(known.containers(), 64);
         assert!(known.is_suspected(at(86_400)) && !known.is_suspected(at(86_401)));
+        all.suspect(at(50_000), key);
+        let since = |all: &Destinations, second| all.get(key)?.suspected_since(at(second));
+        assert_eq!(since(&all, 90_000), Some(at(0)), "still the same suspicion");
+        all.suspect(at(200_000), key);
+        assert_eq!(since(&all, 200_001), Some(at(200_000)), "a new one");
+    }
+
+    #[test]
+    fn how_many_containers_have_been_there_since_when() {
+        let mut node = Baseline::new(&Settings::default());
+        for (second, containers) in [(10, 2), (20, 2), (30, 5), (40, 4)] {
+            node.set_containers(at(second), containers);
+        }
+        for (second, expected) in [(0, 2), (10, 2), (29, 2), (30, 4), (90, 4)] {
+            assert_eq!(node.containers_since(at(second)), expected, "{second} s");
+        }
+        for second in 100..10_000 {
+            node.set_containers(at(second), second as u32);
+        }
+        assert_eq!(node.containers_since(at(9_990)), 9_990);
+        assert_eq!(node.counts.len(), Baseline::COUNTS_MAX);
     }
 }

@@ -25,7 +25,7 @@ pub struct News {
 struct Told {
     key: DestinationKey,
     users: Vec<User>,
-    suspected: Timestamp,
+    suspected: [Timestamp; 2],
 }
 
 /// What an engine keeps for telling.
@@ -72,7 +72,7 @@ impl Baseline {
             let known = uses.peek_mut(&key)?;
             known.changed = false;
             let own = known.users.iter().filter(|user| user.engine == 0).copied().collect();
-            Some(Told { key, users: own, suspected: known.suspected })
+            Some(Told { key, users: own, suspected: [known.suspected_since, known.suspected] })
         };
         let destinations = changed.keys.drain(..).filter_map(told).collect();
         Some(News { engine: changed.engine, containers, destinations })
@@ -85,6 +85,7 @@ impl Baseline {
             self.elsewhere.resize(place + 1, 0);
         }
         self.elsewhere[place] = news.containers;
+        self.note_count();
         for told in &news.destinations {
             self.destinations.take_in(news.engine + 1, told);
         }
@@ -93,9 +94,16 @@ impl Baseline {
 
 impl Destinations {
     fn take_in(&mut self, engine: u32, told: &Told) {
-        let first = told.users.iter().map(|user| user.first).min().unwrap_or(told.suspected);
+        let first = told.users.iter().map(|user| user.first).min().unwrap_or(told.suspected[1]);
         let known = self.uses.get_or_insert_with(told.key, || DestinationUse::new(first));
-        known.suspected = known.suspected.max(told.suspected);
+        let [since, latest] = told.suspected;
+        if latest != Timestamp::default() {
+            known.suspected_since = match known.suspected_since(latest) {
+                Some(here) => here.min(since),
+                None => since,
+            };
+            known.suspected = known.suspected.max(latest);
+        }
         for user in &told.users {
             let user = User { engine, ..*user };
             let of = |one: &User| (one.engine, one.container);
@@ -123,7 +131,7 @@ mod tests {
         let [mut one, mut other] = [0, 1].map(|number| {
             let mut baseline = Baseline::new(&Settings::default());
             baseline.share(number);
-            baseline.set_containers(3);
+            baseline.set_containers(at(0), 3);
             baseline
         });
         let key = DestinationKey::of_name("update.example");
@@ -138,7 +146,7 @@ mod tests {
             let known = baseline.destinations.get(key).unwrap();
             assert_eq!((baseline.containers(), known.containers()), (6, 2));
             assert_eq!(known.others(7).count(), 1);
-            assert!(known.is_suspected(at(6)));
+            assert_eq!(known.suspected_since(at(6)), Some(at(5)));
         }
         assert!(one.news().is_none() && other.news().is_none(), "what was told is not told back");
         one.destinations.note_payload(at(9), key, 7, [10, 10]);

@@ -34,8 +34,8 @@ pub struct Containers<D> {
     strangers_seen: Vec<IpAddr>,
     /// By the survey: never containers.
     others: Vec<IpAddr>,
-    /// Containers that are known for having answered, and opened nothing so far (count).
-    only_called: usize,
+    /// Containers that have opened a flow (count).
+    callers: usize,
 }
 
 /// Which addresses become containers without being named.
@@ -72,7 +72,7 @@ impl<D> Containers<D> {
             strangers: 0,
             strangers_seen: Vec::new(),
             others: Vec::new(),
-            only_called: 0,
+            callers: 0,
         }
     }
 
@@ -164,6 +164,7 @@ impl<D> Containers<D> {
     pub fn disown(&mut self, link: LinkId) -> Option<(Container, D)> {
         let number = self.by_link.remove(&link)?;
         let entry = self.entries.get_mut(place_of(number))?.take()?;
+        self.callers -= usize::from(entry.0.flows[0] > 0);
         self.gone.push(number);
         Some(entry)
     }
@@ -253,9 +254,7 @@ impl<D> Containers<D> {
                     self.note_stranger(ip);
                     return None;
                 }
-                let number = self.add(at, &[ip], Attribution::Responder, &make)?;
-                self.only_called += 1;
-                Some(number)
+                self.add(at, &[ip], Attribution::Responder, &make)
             }
         }
     }
@@ -266,18 +265,18 @@ impl<D> Containers<D> {
         if container.number != number {
             return None;
         }
+        self.callers += usize::from(container.flows[0] == 0);
         container.flows[0] += 1;
         if container.identity.attribution == Attribution::Responder {
             container.identity.attribution = Attribution::Originator;
-            self.only_called -= 1;
         }
         Some(container)
     }
 
-    /// Containers known (count), but for those that only were called so far: what they do not call
-    /// tells nothing of what is usual.
-    pub fn callers(&self) -> usize {
-        self.len() - self.only_called
+    /// Containers that have opened a flow (count): what others do not call tells nothing of what is
+    /// usual.
+    pub const fn callers(&self) -> usize {
+        self.callers
     }
 
     /// Notes the ends of a flow: many that leave out the veth's container show a node's capture.
@@ -467,9 +466,11 @@ mod tests {
         }
         assert_eq!((containers.len(), containers.callers()), (2, 0), "half of the places");
         answered(&mut containers, "10.0.0.5", Side::Originator);
-        assert_eq!((containers.len(), containers.callers()), (3, 1));
-        let first = containers.opens(0).unwrap();
-        assert_eq!(first.identity.attribution, Attribution::Originator);
-        assert_eq!(containers.callers(), 2);
+        assert_eq!((containers.len(), containers.callers()), (3, 0));
+        for (number, callers) in [(2, 1), (2, 1), (0, 2)] {
+            let container = containers.opens(number).unwrap();
+            assert_eq!(container.identity.attribution, Attribution::Originator);
+            assert_eq!(containers.callers(), callers);
+        }
     }
 }

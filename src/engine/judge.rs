@@ -63,7 +63,6 @@ impl Judge {
     pub(super) fn settle(&mut self, at: Timestamp, point: &VantagePoint) {
         let Self { containers, factories, .. } = self;
         containers.settle(at, point, || make(factories));
-        self.baseline.set_containers(containers.callers() as u32);
     }
 
     /// Finds the containers on a new flow's ends, and the responder's name.
@@ -73,7 +72,6 @@ impl Judge {
         flow.containers = ends.map(|ip| containers.find(at, ip, || make(factories)));
         flow.zones = ends.map(|ip| containers.zone(ip));
         containers.note_ends(flow.containers != [None; 2], flow.zones);
-        self.baseline.set_containers(containers.callers() as u32);
         self.arrive(at, flow);
     }
 
@@ -100,7 +98,6 @@ impl Judge {
     pub(super) fn own(&mut self, at: Timestamp, owner: &LinkOwner, output: &mut dyn Output) {
         let Self { containers, factories, .. } = self;
         let number = containers.own(at, owner, || make(factories));
-        self.baseline.set_containers(self.containers.callers() as u32);
         let Some(number) = number else { return };
         if self.containers.get(number).is_some_and(|container| container.flows != [0; 2]) {
             self.recall(at, number);
@@ -118,7 +115,7 @@ impl Judge {
         if let (Some(memories), Some(memory)) = (&mut self.memories, memory) {
             memories.set(&memory);
         }
-        self.baseline.set_containers(self.containers.callers() as u32);
+        self.baseline.set_containers(at, self.containers.callers() as u32);
         for alert in self.alerts.end(at, &container) {
             tell(&alert, output);
         }
@@ -152,7 +149,6 @@ impl Judge {
         }
         let before = std::mem::replace(&mut flow.containers, found);
         self.arrive(at, flow);
-        self.baseline.set_containers(self.containers.callers() as u32);
         self.deliver(at, flow, &Event::FlowOpened, output);
         for (now, before) in flow.containers.iter_mut().zip(before) {
             *now = now.or(before);
@@ -169,7 +165,11 @@ impl Judge {
         }
         let Some(number) = flow.containers[0] else { return };
         let Some(container) = self.containers.opens(number) else { return };
+        let first = container.flows[0] == 1;
         flow.name = container.names.of(at, flow.responder.ip).cloned();
+        if first {
+            self.baseline.set_containers(at, self.containers.callers() as u32);
+        }
         self.count_destination(at, flow);
     }
 

@@ -59,7 +59,8 @@ impl Case {
             _ => series.answers_alike_bytes(0).is_some(),
         };
         let traits = &Traits { alike, ..*traits };
-        let mut standing = Standing::of_flow(seen, traits, series.first, settings);
+        let mut standing =
+            Standing::of_flow(seen, traits, (series.first, rhythm.period_median_s), settings);
         self.limit(flow, &mut standing);
         let sizes = (self.kind != Kind::Unanswered).then(|| Sizes::of(series)).flatten();
         let small = f64::from(settings.small_bytes);
@@ -149,7 +150,9 @@ impl Case {
         }
         let rhythm = self.rhythm(settings, series)?;
         let key = DestinationKey::of_name(domain);
-        let mut standing = Standing::of_key(seen, key, series.first, settings);
+        let beats = (series.first, rhythm.period_median_s);
+        let mut standing = Standing::of_key(seen, key, beats, settings);
+        standing.excuse_heartbeat(settings);
         if new_names {
             standing.odd(
                 10,

@@ -95,7 +95,7 @@ pub(super) struct Evidence {
     pub app_proto: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ja4: Option<String>,
-    /// Containers of the node that use the destination (count; 8 means 8 or more).
+    /// Containers of the node that use the destination (count; 64 means 64 or more).
     pub destination_containers: u32,
     pub node_containers: u32,
     /// First use of the destination by this container.

@@ -39,8 +39,8 @@ pub struct Settings {
     pub siblings_min: u32,
     /// Answered calls of a sibling, a second apart, from which on it uses a destination (count).
     pub sibling_exchanges_min: u32,
-    /// Share of the node's containers that makes a destination a workload's heartbeat (ratio; RITA
-    /// lowers its score from 0.5 on).
+    /// Share of the node's containers that makes a destination a heartbeat (ratio), of those that
+    /// have called anybody for long enough. What some do is none: several may be taken at once.
     pub siblings_share: f64,
     /// A destination first used this long after the container was first seen is new (seconds).
     pub new_after_s: f64,
@@ -125,7 +125,7 @@ impl Default for Settings {
             destination_high_min: 20,
             siblings_min: 3,
             sibling_exchanges_min: 3,
-            siblings_share: 0.5,
+            siblings_share: 0.9,
             new_after_s: 300.0,
             small_bytes: 2_048,
             handshake_bytes: [2_048, 6_144],

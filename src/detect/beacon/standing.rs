@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use crate::baseline::DestinationKey;
+use crate::baseline::{DestinationKey, User};
 use crate::container::Container;
 use crate::detect::known_services::{Additions, KnownService};
 use crate::detect::{Seen, Severity};
@@ -21,7 +21,7 @@ use super::{Settings, ports};
 pub(super) const POINTS_MAX: u32 = 40;
 
 /// As many containers are told apart for a destination (count): it means as many or more.
-const USERS_MAX: u32 = 8;
+const USERS_MAX: u32 = 64;
 
 /// What the flows to a destination showed so far, together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,8 +135,10 @@ pub(super) struct Standing {
     pub ceiling: Severity,
     /// Innocent explanations and what speaks for each.
     pub against: Vec<String>,
-    /// Containers of the node that use it, answered and repeatedly (count); 8 means 8 or more.
+    /// Containers of the node that use it, answered and repeatedly (count); 64 means 64 or more.
     pub containers: u32,
+    /// Containers of the node that have been there long enough to use it so, or do (count).
+    pub old_containers: u32,
     /// Containers of the node (count).
     pub node_containers: u32,
     /// First flow to it from this container.
@@ -162,21 +164,32 @@ impl Standing {
         self.oddities.push(Oddity { points, says: says.into() });
     }
 
-    /// What node and container know of a destination, before its nature is looked at.
+    /// What node and container know of a destination that is called each `period_s`, before its
+    /// nature is looked at.
     pub(super) fn of_key(
         seen: &Seen<'_>,
         key: DestinationKey,
-        first_beat: Timestamp,
+        (first_beat, period_s): (Timestamp, f64),
         settings: &Settings,
     ) -> Self {
         let used = seen.node.destinations.get(key);
-        // Who was answered a few times: a packet in a sibling's name makes no habit of its.
+        let suspected = used.and_then(|used| used.suspected_since(seen.at));
+        // Who was answered a few times: a packet in a sibling's name makes no habit of its. And who
+        // was before there was a finding: what takes one container after the other is no heartbeat.
         let others = used.map_or(0, |used| {
             let others = used.others(seen.container.number);
-            others.filter(|user| user.exchanges >= settings.sibling_exchanges_min).count()
+            let own = |user: &&User| {
+                user.exchanges >= settings.sibling_exchanges_min
+                    && suspected.is_none_or(|since| user.first <= since)
+            };
+            others.filter(own).count()
         });
         let containers = (others as u32 + 1).min(USERS_MAX);
         let node_containers = seen.node.containers().max(containers);
+        // Who is too young to have made as many calls does not count.
+        let age_s = period_s * f64::from(settings.sibling_exchanges_min.saturating_add(1));
+        let born_ns = seen.at.nanos().saturating_sub((age_s * 1e9) as u64);
+        let old = seen.node.containers_since(Timestamp::from_nanos(born_ns));
         let first_used =
             seen.container.destinations.get(key).map_or(first_beat, |used| used.first_seen);
         let mut standing = Self {
@@ -184,26 +197,14 @@ impl Standing {
             ceiling: Severity::Critical,
             against: Vec::new(),
             containers,
+            old_containers: old.max(containers),
             node_containers,
             first_used,
             first_used_after_s: first_used.seconds_since(seen.container.first_seen),
         };
-        if node_containers >= settings.siblings_min {
-            if containers == 1 {
-                standing.odd(
-                    6,
-                    format!("is used by no other of the node's {node_containers} containers"),
-                );
-            } else if f64::from(containers) >= settings.siblings_share * f64::from(node_containers)
-                || containers >= 8
-            {
-                let them =
-                    if containers >= 8 { "8 or more".into() } else { containers.to_string() };
-                standing.cap(
-                    Severity::Info,
-                    format!("{them} of {node_containers} containers use it: a heartbeat of a workload, unless all are taken"),
-                );
-            }
+        if node_containers >= settings.siblings_min && containers == 1 {
+            standing
+                .odd(6, format!("is used by no other of the node's {node_containers} containers"));
         }
         let age_s = standing.first_used_after_s;
         if age_s >= settings.new_after_s {
@@ -213,15 +214,30 @@ impl Standing {
         standing
     }
 
+    /// What nearly every container does is a heartbeat. What some do is none: several may be taken.
+    pub(super) fn excuse_heartbeat(&mut self, settings: &Settings) {
+        let Self { containers, old_containers: old, .. } = *self;
+        let nearly_all = f64::from(containers) >= settings.siblings_share * f64::from(old);
+        if old >= settings.siblings_min && (nearly_all || containers >= USERS_MAX) {
+            self.cap(
+                Severity::Info,
+                format!(
+                    "{containers} of the {old} containers that have called anybody for long enough use it: \
+                     a heartbeat of a workload, unless all are taken"
+                ),
+            );
+        }
+    }
+
     /// Of a flow's responder.
     pub(super) fn of_flow(
         seen: &Seen<'_>,
         traits: &Traits,
-        first_beat: Timestamp,
+        beats: (Timestamp, f64),
         settings: &Settings,
     ) -> Self {
         let flow = seen.flow;
-        let mut standing = Self::of_key(seen, DestinationKey::of_flow(flow), first_beat, settings);
+        let mut standing = Self::of_key(seen, DestinationKey::of_flow(flow), beats, settings);
         let name = name_of(flow);
         match name {
             Some(name) => standing.judge_name(seen, name, &settings.known_services),
@@ -232,7 +248,11 @@ impl Standing {
             }
             None => standing.odd(4, "has no name, though services inside have one"),
         }
-        standing.judge_protocol(flow, traits);
+        let usual = standing.judge_protocol(flow, traits);
+        // An address alone on a port of its own is what an implant carries along.
+        if name.is_some() || usual == Some(true) {
+            standing.excuse_heartbeat(settings);
+        }
         if seen.peer_zone() != Zone::External {
             standing.judge_inside(seen, traits);
         }
@@ -262,7 +282,8 @@ impl Standing {
         }
     }
 
-    fn judge_protocol(&mut self, flow: &Flow, traits: &Traits) {
+    /// Returns whether what it speaks is on its usual port.
+    fn judge_protocol(&mut self, flow: &Flow, traits: &Traits) -> Option<bool> {
         let app = flow.app.or(traits.app);
         if app.is_none() && traits.unknown {
             self.odd(8, "speaks no known protocol");
@@ -313,6 +334,7 @@ impl Standing {
                 format!("port {port} is that of {service} in TLS, and all answers so far are alike: no orders"),
             );
         }
+        usual
     }
 
     fn judge_inside(&mut self, seen: &Seen<'_>, traits: &Traits) {

@@ -97,7 +97,7 @@ impl Stage {
             destinations: Destinations::new(64),
         };
         let mut node = Baseline::new(&baseline::Settings::default());
-        node.set_containers(1);
+        node.set_containers(at, 1);
         Self {
             detector: Beacon::new(&Settings::default()),
             container,
@@ -627,31 +627,60 @@ fn what_is_shipped_is_told_from_check_ins_by_its_answers() {
 
 #[test]
 fn what_every_sibling_does_is_a_heartbeat() {
-    let target = Target::https(C2, "licence.example.net");
-    for (users, calls, expected) in [
-        (1, 40, Severity::High),
-        (2, 40, Severity::Medium),
-        (6, 40, Severity::Info),
-        // A few packets in the siblings' names are no habit.
-        (6, 2, Severity::Medium),
+    let named = || Target::https(C2, "licence.example.net");
+    let address = |port| Target { name: None, port, ..named() };
+    // Of ten containers, so many use it, in so many calls, from this beat on.
+    for (case, target, users, calls, from, born, expected) in [
+        ("one", named(), 1, 40, 0, 0, Severity::High),
+        ("two", named(), 2, 40, 0, 0, Severity::Medium),
+        ("six: several are taken", named(), 6, 40, 0, 0, Severity::Medium),
+        ("nearly all", named(), 9, 40, 0, 0, Severity::Info),
+        ("nearly all, by an address on the web's port", address(443), 9, 40, 0, 0, Severity::Info),
+        (
+            "nearly all, by an address on a port of its own",
+            address(4_443),
+            10,
+            40,
+            0,
+            0,
+            Severity::Medium,
+        ),
+        (
+            "a few packets in the siblings' names are no habit",
+            named(),
+            10,
+            2,
+            0,
+            0,
+            Severity::Medium,
+        ),
+        ("all, one after the other since the finding", named(), 10, 40, 20, 0, Severity::Medium),
+        ("all that have been there for long enough", named(), 6, 40, 0, 38, Severity::Info),
+        ("six, and others that have been there as long", named(), 6, 40, 0, 10, Severity::Medium),
     ] {
         let mut stage = Stage::new();
-        stage.node.set_containers(10);
+        let key = DestinationKey::of_flow(&stage.flow(&target));
+        // At first there are those that use it, at beat `born` all.
+        stage.node.set_containers(stage.at, if born > 0 { users } else { 10 });
+        let mut told = 0;
         for beat in 0..40 {
+            if beat == born {
+                stage.node.set_containers(stage.at, 10);
+            }
             stage.call(&target, 300, 200);
-            let key = DestinationKey::of_name("licence.example.net");
-            for user in (1..users).filter(|_| beat < calls) {
+            let serious = |found: &&Finding| wakes(found.severity);
+            let findings = stage.findings().filter(serious).count();
+            if findings > told {
+                stage.node.destinations.suspect(stage.at, key);
+                told = findings;
+            }
+            for user in (1..users).filter(|_| (from..from + calls).contains(&beat)) {
                 stage.node.destinations.note_payload(stage.at, key, user, [300, 200]);
             }
             stage.wait(jittered(beat, 10.0, 0.1));
         }
-        let worst = stage.worst().map(|(_, worst)| worst);
-        // The first beats may precede the siblings' in the ring of what is known.
-        assert_eq!(
-            worst.map(|worst| worst.min(Severity::Medium)),
-            Some(expected.min(Severity::Medium)),
-            "{users} of 10, {calls} calls"
-        );
+        let last = stage.findings().last().map(|found| found.severity.min(Severity::Medium));
+        assert_eq!(last, Some(expected.min(Severity::Medium)), "{case}");
     }
 }
 

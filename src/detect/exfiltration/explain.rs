@@ -37,7 +37,7 @@ struct Evidence {
     #[serde(skip_serializing_if = "Option::is_none")]
     destination_name: Option<String>,
     destination_first_seen_s_ago: u64,
-    /// Containers that the destination answered, this one included (8 means 8 or more).
+    /// Containers that the destination answered, this one included (64 means 64 or more).
     destination_containers: usize,
     node_containers: u32,
     #[serde(skip)]

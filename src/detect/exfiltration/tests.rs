@@ -450,7 +450,7 @@ fn siblings_explain_an_upload_where_they_upload_alike() {
         ("no name", BARE, bare, &[alike; 7], false, Severity::Medium),
     ] {
         let mut lab = Lab::new();
-        lab.node.set_containers(8);
+        lab.node.set_containers(lab.now, 8);
         lab.wait(3_600.0);
         for (number, (since_s, moved)) in (1..).zip(siblings) {
             let at = Timestamp::from_nanos(lab.now.nanos() - since_s * 1_000_000_000);

@@ -24,7 +24,7 @@ pub(super) struct Destination {
     pub(super) unusual_port: bool,
     /// This is the container's first flow to it.
     pub(super) first_seen: bool,
-    /// Containers of the node that use it (count; 8 means 8 or more).
+    /// Containers of the node that use it (count; 64 means 64 or more).
     pub(super) siblings: u8,
     /// That they use it explains it: enough of them do, it has a name, the node knew it long before
     /// this flow, and no finding was about it lately.
