@@ -314,6 +314,12 @@ impl Decoder {
         }
     }
 
+    /// Frames that hold more tunnels inside one another than are followed, since the last time
+    /// (count). Each gave the packet of the last tunnel that was.
+    pub fn take_too_deep(&self) -> u64 {
+        self.ports.too_deep.take()
+    }
+
     /// What became of the fragments so far.
     pub const fn fragments(&self) -> FragmentCounts {
         self.reassembly.counts()

@@ -470,6 +470,7 @@ impl Line {
         stats.alerts = self.judge.alerts.emitted();
         stats.alerts_allowed = self.judge.alerts.silenced();
         stats.alerts_evicted = self.judge.alerts.evicted();
+        stats.undecoded.too_deep += decoder.take_too_deep();
         stats.undecoded.fragments_dropped = decoder.fragments().dropped;
     }
 }

@@ -229,7 +229,7 @@ pub struct Undecoded {
     pub not_ip: u64,
     /// The IP header is cut or contradicts itself.
     pub bad_ip: u64,
-    /// Too many headers inside one another.
+    /// Too many headers inside one another. Of too many tunnels, the outer ones were followed.
     pub too_deep: u64,
     /// Fragments that waited for their rest (those that completed gave a packet).
     pub fragments: u64,

@@ -509,9 +509,11 @@ fn what_is_no_tunnel_stays_its_carrier() {
     let carrier = |protocol: &str, bytes: usize| {
         format!("10.0.0.1 > 10.0.0.2 {protocol} {bytes}/{bytes} of {} other", bytes + 20)
     };
-    let nested = (0..5).fold(inner.clone(), |frame, vni| {
-        ethernet(0x0800, &ipv4(17, &udp(4789, &vxlan(vni, &frame))))
-    });
+    let nested = |tunnels: u8| {
+        (0..tunnels).fold(inner.clone(), |frame, vni| {
+            ethernet(0x0800, &ipv4(17, &udp(4789, &vxlan(vni, &frame))))
+        })
+    };
     for (case, bytes, expected) in [
         ("text on VXLAN's port", udp4789(b"GET / HTTP/1.1"), datagram(14)),
         ("no valid-identifier flag", udp4789(&no_flag), datagram(no_flag.len())),
@@ -539,11 +541,32 @@ fn what_is_no_tunnel_stays_its_carrier() {
     ] {
         assert_eq!(decoded(LinkType::RawIp, &bytes), expected, "{case}");
     }
-    assert_eq!(
-        decoded(LinkType::Ethernet, &nested),
-        format!("{} in Vxlan 1 10.0.0.1 > 10.0.0.2", datagram(67)),
-        "a fifth tunnel is not followed: it stays the fourth one's payload"
-    );
+    let whole =
+        "10.0.0.1:4660 > 10.0.0.2:80 TCP 5/5 of 45 in Vxlan 0 10.0.0.1 > 10.0.0.2".to_owned();
+    let in_vxlan = |bytes, vni| format!("{} in Vxlan {vni} 10.0.0.1 > 10.0.0.2", datagram(bytes));
+    let ip_in_ip = (0..9).fold(ip.clone(), |packet, _| ipv4(4, &packet));
+    for (case, link_type, bytes, expected, too_deep) in [
+        ("eight tunnels", LinkType::Ethernet, nested(8), whole, 0),
+        (
+            "a ninth stays the eighth one's payload",
+            LinkType::Ethernet,
+            nested(9),
+            in_vxlan(67, 1),
+            1,
+        ),
+        (
+            "a ninth of IP in IP",
+            LinkType::RawIp,
+            ip_in_ip,
+            format!("{} in IpInIp 0 10.0.0.1 > 10.0.0.2", carrier("4", ip.len())),
+            1,
+        ),
+    ] {
+        let mut decoder = Decoder::default();
+        assert_eq!(words(decoder.decode(&frame(link_type, &bytes))), expected, "{case}");
+        assert_eq!(decoder.take_too_deep(), too_deep, "{case}");
+        assert_eq!(decoder.take_too_deep(), 0, "{case}, told once");
+    }
     let settings = Settings { vxlan_ports: vec![], geneve_ports: vec![], ..Settings::default() };
     let bytes = udp4789(&vxlan(5, &inner));
     let mut none = Decoder::new(settings);

@@ -11,8 +11,9 @@ use crate::event::{IpProtocol, Tunnel, TunnelKind};
 /// than ten; the bound keeps a frame of nothing but tags from costing more than its bytes.
 const HEADERS_MAX: u8 = 32;
 
-/// Tunnels followed per frame (count). What lies deeper stays payload of the last one followed.
-const TUNNELS_MAX: u8 = 4;
+/// Tunnels followed per frame (count): overlays and mirrors make three at most. What lies deeper stays
+/// payload of the last one followed, and is counted: nobody wraps so for an honest purpose.
+pub(super) const TUNNELS_MAX: u8 = 8;
 
 /// The captured bytes of one layer, and how many there were on the wire; never less than captured.
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +163,7 @@ impl<'a, 's> Walk<'a, 's> {
         read: impl FnOnce(Self) -> Result<Packet<'a>, DecodeError>,
     ) -> Option<Result<Packet<'a>, DecodeError>> {
         if self.around.tunnels >= TUNNELS_MAX {
+            self.ports.too_deep.set(self.ports.too_deep.get().saturating_add(1));
             return None;
         }
         self.around.tunnel = Some(tunnel);
@@ -210,6 +212,8 @@ impl<'a, 's> Walk<'a, 's> {
 /// The UDP ports that carry tunnels, for a quick "none of them".
 #[derive(Clone, Debug)]
 pub(super) struct TunnelPorts {
+    /// Tunnels that were not followed for their depth (count).
+    pub(super) too_deep: Cell<u64>,
     kinds: Vec<(u16, TunnelKind)>,
     lowest: u16,
     highest: u16,
@@ -223,7 +227,7 @@ impl TunnelPorts {
         kinds.sort_unstable();
         let lowest = kinds.first().map_or(u16::MAX, |(port, _)| *port);
         let highest = kinds.last().map_or(0, |(port, _)| *port);
-        Self { kinds, lowest, highest }
+        Self { too_deep: Cell::new(0), kinds, lowest, highest }
     }
 
     #[inline(always)]
