@@ -20,7 +20,7 @@ pub struct FlowFacts {
 /// A TLS handshake, as far as it was visible. TLS 1.3 hides the certificate.
 #[derive(Clone, Debug, Default)]
 pub struct TlsFacts {
-    /// Server name from the ClientHello, lower case.
+    /// Server name from the ClientHello, lower case, without a final dot.
     pub sni: Option<Box<str>>,
     /// Application protocols that the client offers, in its order.
     pub alpn_offered: Vec<Box<str>>,
@@ -75,7 +75,7 @@ pub struct HttpFacts {
     pub method: CompactString,
     /// Request target, at most 256 bytes.
     pub path: CompactString,
-    /// `Host` header without port, lower case.
+    /// `Host` header without port and final dot, lower case.
     pub host: Option<CompactString>,
     /// `User-Agent` header, at most 256 bytes.
     pub user_agent: Option<CompactString>,

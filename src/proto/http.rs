@@ -8,7 +8,7 @@
 use compact_str::CompactString;
 use memchr::memchr;
 
-use super::text::{Line, Lines, contains_ignore_case, text};
+use super::text::{Line, Lines, contains_ignore_case, text, without_final_dots};
 use super::{Appetite, Match, Parser, Probe, Registration, Sink, websocket};
 use crate::event::{Fact, HttpFacts, Manner, Protocol, Side};
 
@@ -425,12 +425,13 @@ fn lower(value: &[u8]) -> CompactString {
     lower
 }
 
-/// Host without port, lower case.
+/// Host without port and final dot, lower case.
 fn host(value: &[u8]) -> Option<CompactString> {
     let name = match value {
         [b'[', ..] => value.split(|byte| *byte == b']').next()?.get(1..)?,
         _ => value.split(|byte| *byte == b':').next()?,
     };
+    let name = without_final_dots(name);
     (!name.is_empty()).then(|| lower(name))
 }
 

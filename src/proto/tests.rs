@@ -93,7 +93,7 @@ fn the_first_request_is_the_flows() {
         true,
         80,
         &[
-            (C, b"GET /a?b HTTP/1.1\r\nHost: WWW.Example.COM:80\r\nUser-Agent: x/1\r\n\r\n"),
+            (C, b"GET /a?b HTTP/1.1\r\nHost: WWW.Example.COM.:80\r\nUser-Agent: x/1\r\n\r\n"),
             (S, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
             (C, b"GET /c HTTP/1.1\r\nHost: other.example\r\n\r\n"),
             (S, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),

@@ -81,3 +81,8 @@ pub(crate) fn text(bytes: &[u8], bytes_max: usize) -> CompactString {
 pub(crate) fn contains_ignore_case(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len().max(1)).any(|window| window.eq_ignore_ascii_case(word))
 }
+/// A host's name without the dot of the root: `a.example.` is `a.example`.
+pub(super) fn without_final_dots(name: &[u8]) -> &[u8] {
+    let dots = name.iter().rev().take_while(|byte| **byte == b'.').count();
+    &name[..name.len() - dots]
+}

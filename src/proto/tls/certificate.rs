@@ -65,7 +65,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<Box<str>> {
 fn general_name(name: &GeneralName<'_>) -> Option<Box<str>> {
     match name {
         GeneralName::DNSName(name) | GeneralName::URI(name) | GeneralName::RFC822Name(name) => {
-            let mut text = name.to_ascii_lowercase();
+            let mut text = name.trim_end_matches('.').to_ascii_lowercase();
             cut(&mut text);
             Some(text.into())
         }

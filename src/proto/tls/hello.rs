@@ -9,6 +9,7 @@ use tls_parser::{
 
 use super::fingerprint::{self, is_grease};
 use crate::event::TlsFacts;
+use crate::proto::text::without_final_dots;
 use crate::proto::{Match, Scratch};
 
 /// Application protocols kept of one offer (count). Browsers offer two, others rarely more.
@@ -195,7 +196,7 @@ pub(super) fn is_retry_request(body: &[u8]) -> bool {
 
 /// Lower case, without a final dot; what is no graphic ASCII as `?`. `None` if there is nothing.
 fn name_text(name: &[u8]) -> Option<Box<str>> {
-    let name = name.strip_suffix(b".").unwrap_or(name);
+    let name = without_final_dots(name);
     let text: String = name.iter().take(NAME_BYTES_MAX).map(|byte| printable(*byte)).collect();
     (!text.is_empty()).then(|| text.to_ascii_lowercase().into())
 }

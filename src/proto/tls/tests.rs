@@ -32,7 +32,7 @@ fn data(bytes: usize) -> Vec<u8> {
 
 #[test]
 fn handshakes_are_followed_to_their_end() {
-    let hello = |tls13| record(22, &client_hello("Www.Example.com", tls13, &[5; 32]));
+    let hello = |tls13| record(22, &client_hello("Www.Example.com.", tls13, &[5; 32]));
     let retry = {
         let mut retry = server_hello(true, &[]);
         retry[6..38].copy_from_slice(&super::hello::RETRY_REQUEST);
@@ -48,7 +48,13 @@ fn handshakes_are_followed_to_their_end() {
                 (C, [changed(), data(53)].concat()),
             ],
             app: "tls",
-            last: &["TlsHandshake", "version: 772", "established: true", "resumed: false"],
+            last: &[
+                "TlsHandshake",
+                "sni: Some(\"www.example.com\")",
+                "version: 772",
+                "established: true",
+                "resumed: false",
+            ],
         },
         Row {
             case: "TLS 1.3 whose client takes offence at the certificate",
