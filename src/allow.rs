@@ -67,6 +67,12 @@ pub enum EntryError {
          network, port, container, namespace, detector, rule"
     )]
     NoCondition,
+    /// Conditions that hold for everything.
+    #[error("has only conditions that hold for everything ({0}) and would silence it; narrow one")]
+    Everything(String),
+    /// No service has the port 0.
+    #[error("port 0 is no service's; give one from 1 to 65535, or leave it out")]
+    PortZero,
     /// A condition that is the empty string.
     #[error("`{0}` is empty")]
     Empty(&'static str),
@@ -138,6 +144,21 @@ impl Entry {
         let texts_given = texts.iter().any(|(_, text)| text.is_some());
         if !texts_given && self.network.is_none() && self.port.is_none() {
             return Err(EntryError::NoCondition);
+        }
+        if self.port == Some(0) {
+            return Err(EntryError::PortZero);
+        }
+        let any = |pattern: &Option<String>| {
+            pattern.as_deref().is_none_or(|pattern| pattern.bytes().all(|byte| byte == b'*'))
+        };
+        let named = [&self.destination, &self.detector, &self.rule];
+        if named.iter().all(|text| text.is_none())
+            && self.port.is_none()
+            && any(&self.container)
+            && any(&self.namespace)
+            && self.network.is_none_or(|network| network.is_everything())
+        {
+            return Err(EntryError::Everything(self.to_string()));
         }
         if let Some(name) = &self.destination
             && (name.strip_prefix("*.").unwrap_or(name).contains(['*', '/', ':', ' '])

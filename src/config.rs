@@ -57,6 +57,14 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let config: Self =
             toml::from_str(text).map_err(|error| Problem::of_document(text, &error))?;
+        // First, for it knows its keys' ranges; those by unit are what no detector says itself.
+        for (id, table) in &config.detect {
+            Self::check_detector(text, id, table)?;
+        }
+        if let Err((mut path, complaint)) = config.capture.check() {
+            path.insert(0, "capture".to_owned());
+            return Err(Problem::at_key(text, &path, complaint));
+        }
         let written = toml::Table::try_from(&config).unwrap_or_default();
         if let Some((path, complaint)) = limits::violation(&written) {
             return Err(Problem::at_key(text, &path, complaint));
@@ -66,9 +74,6 @@ impl Config {
             let path = ["containers", "named", &number.to_string(), "addresses"].map(str::to_owned);
             let complaint = "is empty: nothing would be found to be it".to_owned();
             return Err(Problem::at_key(text, &path, complaint));
-        }
-        for (id, table) in &config.detect {
-            Self::check_detector(text, id, table)?;
         }
         for (number, entry) in config.allow.iter().enumerate() {
             entry.validate().map_err(|error| {

@@ -23,6 +23,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("addresses", "[\"10.244.1.7\", \"fd00::7\"]"),
     ("buffer_bytes", "1048576"),
     ("container", "\"shop/web-*\""),
+    ("containers.named.owner", "\"StatefulSet/web\""),
     ("destination", "\"*.backup.example.com\""),
     ("detector", "\"exfiltration\""),
     ("expires", "2027-01-01"),
@@ -124,6 +125,61 @@ fn document() -> String {
     out + &lists
 }
 
+/// What a comment says of least and most: `(0 to 1)`, `, 96 to 262144.`, `; at least 0.5,`. Not what is
+/// moved into its range, of which it says that it is "taken".
+fn documented_range(comment: &str) -> [Option<f64>; 2] {
+    let number = |word: &str| word.trim_end_matches([',', '.', ')', ';', ':']).parse::<f64>().ok();
+    let words: Vec<&str> = comment.split_whitespace().collect();
+    let mut range = [None; 2];
+    if comment.contains("are taken") {
+        return range;
+    }
+    for (place, word) in words.iter().enumerate() {
+        let before = place.checked_sub(1).map_or("", |before| words[before]);
+        let next = |more: usize| words.get(place + more).copied().unwrap_or_default();
+        let opens = word.starts_with('(') || before.ends_with([',', ';']);
+        let own = word.trim_start_matches('(').parse::<f64>().ok();
+        match (own, next(1)) {
+            (Some(least), "to") if opens && number(next(2)).is_some() => {
+                range = [Some(least), number(next(2))];
+            }
+            (Some(least), "at") if opens && next(2).starts_with("least") => range[0] = Some(least),
+            (None, "least") if opens && *word == "at" => range[0] = number(next(2)).or(range[0]),
+            (None, "most") if opens && *word == "at" => range[1] = number(next(2)).or(range[1]),
+            _ => {}
+        }
+    }
+    range
+}
+
+#[test]
+fn every_range_that_the_file_states_is_held() {
+    let text = fs::read_to_string(root().join("deploy/vethwatch.toml")).unwrap();
+    let (mut table, mut comment, mut held) = (String::new(), String::new(), 0);
+    for line in text.lines() {
+        if line.starts_with('[') {
+            table = line.to_owned();
+        } else if let Some(more) = line.strip_prefix("# ") {
+            comment.push_str(more);
+            comment.push(' ');
+            continue;
+        } else if let Some((key, default)) = line.split_once(" = ") {
+            let range = documented_range(&comment);
+            let float = default.contains('.');
+            let step = if float { 0.01 } else { 1.0 };
+            let beyond = [range[0].map(|least| least - step), range[1].map(|most| most + step)];
+            for value in beyond.into_iter().flatten() {
+                let value = if float { format!("{value:?}") } else { format!("{value}") };
+                let parsed = Config::parse(&format!("{table}\n{key} = {value}\n"));
+                assert!(parsed.is_err(), "{table} {key} = {value} is taken, against \"{comment}\"");
+                held += 1;
+            }
+        }
+        comment.clear();
+    }
+    assert!(held >= 20, "only {held} limits were found in the comments");
+}
+
 /// One table. Its lists of tables come last: TOML wants that.
 fn section(out: &mut String, path: &str, source: &str, settings: &Table) {
     write!(out, "\n{}[{path}]\n", comment(&module_doc(source), "# ")).unwrap();
@@ -153,9 +209,12 @@ fn section(out: &mut String, path: &str, source: &str, settings: &Table) {
 fn list(out: &mut String, path: &str, about: &str, fields: &[Field]) {
     write!(out, "\n{}#\n# [[{path}]]\n", comment(about, "# ")).unwrap();
     for field in fields {
-        let example = EXAMPLES.iter().find(|(name, _)| *name == field.name);
-        let Some((name, value)) = example else { panic!("{path}.{} has no example", field.name) };
-        writeln!(out, "{}# {name} = {value}", comment(&field.doc, "# # ")).unwrap();
+        let of = |key: &str| EXAMPLES.iter().find(|(name, _)| *name == key);
+        let own = format!("{path}.{}", field.name);
+        let Some((_, value)) = of(&own).or_else(|| of(&field.name)) else {
+            panic!("{own} has no example")
+        };
+        writeln!(out, "{}# {} = {value}", comment(&field.doc, "# # "), field.name).unwrap();
     }
 }
 

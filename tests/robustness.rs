@@ -118,7 +118,8 @@ fn every_public_capture_passes() {
 fn tightest() -> Config {
     let mut tables = toml::Table::try_from(Config::default()).unwrap();
     let mut bounds = 0;
-    for (_, table) in &mut tables {
+    // Live capture's own have a least that is more than 1, and nothing here to bound.
+    for (_, table) in tables.iter_mut().filter(|(name, _)| *name != "capture") {
         for (key, value) in table.as_table_mut().into_iter().flatten() {
             if key.ends_with("_max") || key.ends_with("_bytes") {
                 *value = 1.into();

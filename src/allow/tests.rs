@@ -129,6 +129,17 @@ fn refuses_what_cannot_be_meant() {
         ("no owner", "reason = 'r'\nport = 1", EntryError::NoOwner),
         ("no condition", "reason = 'r'\nowner = 'o'", EntryError::NoCondition),
         (
+            "all addresses",
+            "reason = 'r'\nowner = 'o'\nnetwork = '0.0.0.0/0'",
+            EntryError::Everything("network=0.0.0.0/0".into()),
+        ),
+        (
+            "all containers",
+            "reason = 'r'\nowner = 'o'\ncontainer = '*'\nnetwork = '::/0'",
+            EntryError::Everything("network=::/0 container=*".into()),
+        ),
+        ("no port", "reason = 'r'\nowner = 'o'\nport = 0", EntryError::PortZero),
+        (
             "an empty condition would match nothing",
             "reason = 'r'\nowner = 'o'\ncontainer = ''",
             EntryError::Empty("container"),

@@ -67,11 +67,36 @@ impl Settings {
         all.of("")
     }
 
+    /// # Errors
+    /// The key whose value is out of its range, and that range.
+    pub(super) fn check(&self) -> Result<(), (Vec<String>, String)> {
+        let [least, most] = Self::SNAPLEN_BYTES;
+        let place = |number: usize| ["interfaces".to_owned(), number.to_string()].to_vec();
+        let own = self.interfaces.iter().enumerate();
+        let own = own.filter_map(|(number, own)| Some((place(number), own.snaplen_bytes?)));
+        for (mut path, bytes) in own.chain([(Vec::new(), self.snaplen_bytes)]) {
+            if !(least..=most).contains(&bytes) {
+                path.push("snaplen_bytes".to_owned());
+                return Err((path, format!("is {bytes}; it must be from {least} to {most}")));
+            }
+        }
+        let workers = self.workers;
+        if workers > Self::WORKERS_MAX {
+            let most = Self::WORKERS_MAX;
+            let complaint = format!("is {workers}; it must be from 0 to {most}");
+            return Err((vec!["workers".to_owned()], complaint));
+        }
+        Ok(())
+    }
+
+    /// Most workers (count).
+    const WORKERS_MAX: u32 = 16;
+
     /// Workers of `node` on a machine with so many cores (count).
     pub fn workers_on(&self, cores: usize) -> u32 {
         match self.workers {
             0 => (cores / 4).clamp(1, 4) as u32,
-            some => some.min(16),
+            some => some.min(Self::WORKERS_MAX),
         }
     }
 }

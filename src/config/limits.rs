@@ -43,7 +43,7 @@ fn range(key: &str) -> (f64, f64, &'static str) {
     let unit = |suffixes: &[&str]| suffixes.iter().any(|suffix| key.ends_with(suffix));
     if unit(&["_ratio", "_share", "_probability"]) {
         (0.0, 1.0, "from 0 to 1")
-    } else if unit(&["_timeout_s", "_max_s", "_window_s"]) {
+    } else if unit(&["_timeout_s", "_max_s", "_window_s", "interval_s"]) {
         (1.0, TIME_MAX_S, "more than 0 and at most 31536000 (a year)")
     } else if unit(&["_s"]) {
         (0.0, TIME_MAX_S, "from 0 to 31536000 (a year)")

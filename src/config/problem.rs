@@ -48,7 +48,15 @@ impl Problem {
         match (Slip::of(error.message()), path) {
             (Some(slip), Some(path)) => {
                 let key = slip.key(&path).join(".");
-                Self { line, key, complaint: slip.complaint() }
+                let complaint = match slip {
+                    Slip::Mistyped { found: "map", expected: "a sequence" } => {
+                        format!(
+                            "is one table, and there may be several; write [[{key}]] above each"
+                        )
+                    }
+                    slip => slip.complaint(),
+                };
+                Self { line, key, complaint }
             }
             (None, Some(path)) => Self {
                 line,
@@ -80,7 +88,16 @@ impl Problem {
                 let path = slip.key(&path);
                 Self::at_key(text, &path, slip.complaint())
             }
-            None => Self::at_key(text, &path, format!("is refused: {}", error.message())),
+            // A detector names the key itself: "`a` is 7; it must be …".
+            None => {
+                match error.message().strip_prefix('`').and_then(|rest| rest.split_once("` ")) {
+                    Some((key, complaint)) => {
+                        path.push(key.to_owned());
+                        Self::at_key(text, &path, complaint.to_owned())
+                    }
+                    None => Self::at_key(text, &path, format!("is refused: {}", error.message())),
+                }
+            }
         }
     }
 
@@ -159,6 +176,12 @@ impl<'a> Slip<'a> {
         match self {
             Self::UnknownKey { name, known } => unknown(name, known),
             Self::MissingKey { .. } => "is missing".to_owned(),
+            // Serde has no larger ones, and calls them by Rust's names.
+            Self::Mistyped { found, .. }
+                if found.ends_with("` as i128") || found.ends_with("` as u128") =>
+            {
+                format!("is {}; no number here may be so large", in_words(found))
+            }
             Self::Mistyped { found, expected } => {
                 format!("is {}; it must be {}", in_words(found), wanted(expected))
             }
@@ -169,6 +192,7 @@ impl<'a> Slip<'a> {
 /// Serde's name for what stands there, in TOML's words.
 fn in_words(found: &str) -> String {
     let (kind, value) = found.split_once(' ').unwrap_or((found, ""));
+    let value = value.strip_suffix(" as i128").or(value.strip_suffix(" as u128")).unwrap_or(value);
     let value = value.trim_matches('`');
     match (kind, value) {
         ("string", text) => format!("the text {text}"),
@@ -332,6 +356,31 @@ mod tests {
             (
                 "[[containers.named]]\nname = \"web\"\naddresses = []",
                 ":3: `containers.named.0.addresses` is empty: nothing would be found to be it",
+            ),
+            (
+                "[allow]\nreason = \"x\"",
+                ":1: `allow` is one table, and there may be several; write [[allow]] above each",
+            ),
+            (
+                "[flow]\nflows_max = 99999999999999999999",
+                ":2: `flow.flows_max` is the number 99999999999999999999; no number here may be so large",
+            ),
+            (
+                "[detect.beacon]\nperiod_min_s = 1.0\njitter_cv_max = 1e15",
+                ":3: `detect.beacon.jitter_cv_max` is 1000000000000000; it must be from 0.01 to 1",
+            ),
+            (
+                "[detect.beacon]\nscore_low_min = 61",
+                ":2: `detect.beacon.score_low_min` is 61; it must be at most `score_medium_min`, 60",
+            ),
+            (
+                "[[capture.interfaces]]\nname = \"eth0\"\nsnaplen_bytes = 10",
+                ":3: `capture.interfaces.0.snaplen_bytes` is 10; it must be from 96 to 262144",
+            ),
+            (
+                "[containers]\npod_networks = [\"10.244.1.1/16\"]",
+                ":2: `containers.pod_networks` is refused: `10.244.1.1/16` has bits behind its prefix; \
+                 write 10.244.0.0/16 for the range, or 10.244.1.1 for the address",
             ),
             ("[flow\n", ":1: unclosed table, expected `]`"),
         ] {

@@ -15,6 +15,7 @@ use crate::detect::DETECTORS;
 /// The configuration file cannot be used.
 pub fn config(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let config = super::load_config(args.config.as_deref())?;
+    super::reload::warn_of_expired(&config);
     print(&config.to_documented_toml())
 }
 

@@ -55,7 +55,7 @@ impl<'a> Reload<'a> {
 }
 
 /// An entry that has expired silences nothing: better said now than by the finding.
-fn warn_of_expired(config: &Config) {
+pub(super) fn warn_of_expired(config: &Config) {
     let now = now();
     for entry in config.allow.iter().filter(|entry| entry.expired(now)) {
         let until = entry.expires.map(|date| date.to_string()).unwrap_or_default();

@@ -94,6 +94,24 @@ impl Settings {
         ] {
             within(key, f64::from(points), 0.0..=f64::from(POINTS_MAX))?;
         }
+        for (lower, upper, [low, high]) in [
+            ("score_low_min", "score_medium_min", [self.score_low_min, self.score_medium_min]),
+            ("score_medium_min", "score_high_min", [self.score_medium_min, self.score_high_min]),
+            (
+                "destination_medium_min",
+                "destination_high_min",
+                [self.destination_medium_min, self.destination_high_min],
+            ),
+            (
+                "beats_medium_min",
+                "beats_high_min",
+                [self.beats_medium_min as u32, self.beats_high_min as u32],
+            ),
+        ] {
+            if low > high {
+                return Err(format!("`{lower}` is {low}; it must be at most `{upper}`, {high}"));
+            }
+        }
         // No more beats are kept.
         for (key, beats) in
             [("beats_medium_min", self.beats_medium_min), ("beats_high_min", self.beats_high_min)]

@@ -66,7 +66,7 @@ pub struct Settings {
     /// And at least this long (seconds): shorter ones are a network's round trip.
     pub quick_pause_min_s: f64,
     /// Containers that use the same named destination from which it is a service of the node's
-    /// (count, at most 8).
+    /// (count, at most 64).
     pub siblings_min: u8,
     /// Domains whose agents take orders by design, beside the shipped list of known services; each
     /// stands for all names below it. Rhythm alone is `low` there.
@@ -110,6 +110,10 @@ impl Default for Settings {
 impl Settings {
     /// See [`crate::detect::Describe::check`].
     pub(super) fn check(&self) -> Result<(), String> {
+        // No more are told apart.
+        within("siblings_min", f64::from(self.siblings_min), 1.0..=64.0)?;
+        // Shorter pauses end no turn.
+        within("silence_s", self.silence_s, 0.5..=3_600.0)?;
         let most = f64::from(u32::MAX);
         for (key, count) in [
             ("text_points_min", self.text_points_min),
