@@ -336,6 +336,8 @@ pub struct Outcome {
     pub findings: u64,
     /// Reports of these, their updates and closes included (count).
     pub reports: u64,
+    /// Findings that it would have silenced from the first, had it not expired (count).
+    pub expired_findings: u64,
     /// Reports that it would have silenced, had it not expired (count).
     pub expired_reports: u64,
 }
@@ -373,6 +375,7 @@ impl AllowList {
             }
             if entry.expired(alert.at) {
                 outcome.expired_reports += 1;
+                outcome.expired_findings += u64::from(alert.state == AlertState::Open);
                 continue;
             }
             silenced = true;
@@ -398,6 +401,7 @@ impl AllowList {
             outcome.findings += more.findings;
             outcome.reports += more.reports;
             outcome.expired_reports += more.expired_reports;
+            outcome.expired_findings += more.expired_findings;
         }
     }
 

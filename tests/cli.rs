@@ -516,3 +516,27 @@ fn stops_quietly_when_nobody_reads() {
         assert_eq!(told(&child.wait_with_output().unwrap()), "exit 0\n", "{arguments:?}");
     }
 }
+
+#[test]
+fn many_copies_are_not_told_one_by_one() {
+    let desk = Desk::new();
+    let bytes = pcap(&datagrams(START, 1_000_000, 0, 30));
+    for number in 0..20 {
+        desk.write(&format!("{number}.pcap"), &bytes);
+    }
+    let output = desk.run(&["replay", "--events", "stats", "."]);
+    let told = told(&output);
+    assert_eq!(told.matches("name each capture once").count(), 5, "{told}");
+    assert!(told.contains("and 14 more that begin as one before them"), "{told}");
+    assert!(stdout(&output).contains(r#""repeated":19,"#));
+}
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, sample) = readme.split_once("```text\nHIGH").unwrap();
+    let (sample, _) = sample.split_once("\n```").unwrap();
+    let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/reverse-shell.pcap");
+    let report = stdout(&Desk::new().run(&["replay", "--format", "table", capture]));
+    assert!(report.contains(&format!("HIGH{sample}\n")), "{sample}\nis not in\n{report}");
+}

@@ -23,6 +23,9 @@ use crate::engine::{Engine, Input};
 use crate::output::{Sink, Worst};
 use crate::record::Output;
 
+/// Copies that are named one by one (count); of the rest their number is told.
+const REPEATS_NAMED_MAX: usize = 5;
+
 /// Exit code of a run that found what it was told to fail on.
 const FOUND: u8 = 1;
 
@@ -43,8 +46,11 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let Opened { source, total_bytes, notes, repeats } =
         capture::open_until(&args.inputs, &signals.stop)?;
     say_passed_over(&notes, args.verbose);
-    for repeat in &repeats {
+    for repeat in repeats.iter().take(REPEATS_NAMED_MAX) {
         warn(&format!("{repeat}: what both hold counts once; name each capture once"));
+    }
+    if let Some(more @ 1..) = repeats.len().checked_sub(REPEATS_NAMED_MAX) {
+        warn(&format!("and {more} more that begin as one before them"));
     }
     refuse_to_overwrite(args)?;
     let mut output = Worst::new(super::output(&args.results)?);

@@ -10,14 +10,14 @@ pub(super) fn write(page: &mut Page, summary: &Summary<'_>) {
     if summary.allow.is_empty() {
         return;
     }
-    page.heading("Allowed");
+    page.heading("Allow-list");
     let end = Timestamp::from_nanos(summary.stats.last_ns);
     for (entry, outcome) in summary.allow.outcomes() {
         let what = match (outcome.reports, entry.expired(end)) {
             (0, false) => "matched nothing".to_owned(),
-            (0, true) if outcome.expired_reports > 0 => {
-                let reports = plural(outcome.expired_reports, "report");
-                format!("EXPIRED, and would have silenced {reports}")
+            (0, true) if outcome.expired_findings > 0 => {
+                let findings = plural(outcome.expired_findings, "finding");
+                format!("EXPIRED, and would have silenced {findings}")
             }
             (0, true) => "EXPIRED, and would have matched nothing".to_owned(),
             (_, expired) => {
