@@ -121,6 +121,8 @@ struct Open {
     pauses: u32,
     /// By the allow-list, when it was last asked.
     silenced: bool,
+    /// Sightings when a report of it was last silenced (count); 0 for never.
+    silenced_count: u64,
     /// It waits for its container's name.
     held: bool,
     /// When it was found.
@@ -135,16 +137,18 @@ fn report(
     capture: CaptureState,
 ) -> Option<Alert> {
     let first = std::mem::take(&mut open.held);
-    if !first && open.reported_count == 0 {
+    if !first && open.reported_count == 0 && open.silenced_count == 0 {
         return None;
     }
     open.silenced = allow.silences(&open.alert);
     if open.silenced {
+        open.silenced_count = open.alert.count;
         return None;
     }
     let alert = &mut open.alert;
     alert.at = at;
-    alert.state = if first { AlertState::Open } else { AlertState::Update };
+    alert.state =
+        if first || open.reported_count == 0 { AlertState::Open } else { AlertState::Update };
     alert.capture = capture;
     open.reported_count = alert.count;
     Some(alert.clone())
@@ -191,6 +195,7 @@ impl Alerts {
             pauses: 0,
             alert: Alert::new(at, detector, container, finding.clone()),
             silenced: false,
+            silenced_count: 0,
             held: false,
             since: at,
         });
@@ -222,6 +227,7 @@ impl Alerts {
         let was_silenced = std::mem::replace(&mut open.silenced, self.allow.silences(alert));
         if open.silenced {
             self.silenced += u64::from(!was_silenced);
+            open.silenced_count = open.alert.count;
             return None;
         }
         if open.reported_count == 0 {
@@ -250,7 +256,9 @@ impl Alerts {
         subject: u64,
     ) -> Option<Alert> {
         let open = self.open.peek_mut(&(container.number, rule.signature_id, subject))?;
-        if open.silenced || open.reported_count == 0 || open.alert.count == open.reported_count {
+        // What is silenced takes the same way, to be counted as often as it would have been told.
+        let told_count = if open.silenced { open.silenced_count } else { open.reported_count };
+        if told_count == 0 || open.alert.count == told_count {
             return None;
         }
         open.pauses = open.pauses.saturating_add(1);
@@ -290,8 +298,13 @@ impl Alerts {
         // Who was told of it is told of its end; and nobody was told of one that waited for a name.
         let due = open.held && !self.allow.silences(&open.alert);
         if open.reported_count == 0 && !due {
+            if open.silenced_count > 0 {
+                self.allow.silences(&Alert { at, state: AlertState::Close, ..open.alert });
+            }
             return None;
         }
+        open.alert.at = at;
+        self.allow.count_expired(&open.alert);
         if due {
             open.alert.capture = self.capture;
         }

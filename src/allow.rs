@@ -385,6 +385,13 @@ impl AllowList {
         silenced
     }
 
+    /// Counts a report that is told anyway for the entries that would have silenced it, had they not expired.
+    pub fn count_expired(&mut self, alert: &Alert) {
+        for (entry, outcome) in &mut self.entries {
+            outcome.expired_reports += u64::from(entry.expired(alert.at) && entry.matches(alert));
+        }
+    }
+
     /// Whether an entry silences this alert, without counting it.
     pub fn covers(&self, alert: &Alert) -> bool {
         self.entries.iter().any(|(entry, _)| entry.matches(alert) && !entry.expired(alert.at))

@@ -75,7 +75,7 @@ fn an_entry_that_expires_lets_the_finding_out() {
     assert!(alerts.close(at(5), &container, &RULE, 0).is_some());
     assert_eq!((alerts.silenced(), alerts.emitted()), (1, 3));
     let (_, outcome) = alerts.allow_list().outcomes().next().unwrap();
-    assert_eq!((outcome.findings, outcome.reports, outcome.expired_reports), (1, 2, 2));
+    assert_eq!((outcome.findings, outcome.reports, outcome.expired_reports), (1, 2, 3));
 }
 
 #[test]
@@ -113,4 +113,22 @@ fn what_has_grown_is_told_when_it_pauses() {
     }
     assert_eq!(told, [(0, 1), (1, 3), (2, 6), (4, 12), (8, 24)], "each as often as all before");
     assert!(alerts.close(at(10), &container, &RULE, 0).is_some());
+}
+
+#[test]
+fn as_much_is_silenced_as_would_have_been_told() {
+    const VOID: &str = "reason = 'move'\nowner = 'web'\nport = 443\nexpires = 2020-01-01";
+    const VALID: &str = "reason = 'move'\nowner = 'web'\nport = 443";
+    let counts = [VOID, VALID].map(|entry| {
+        let (mut alerts, container) = (alerts(entry), container());
+        for (minute, magnitude) in [(0, 1.0), (1, 1.0), (2, 20.0), (3, 21.0)] {
+            alerts.raise(at(minute), "exfiltration", &container, finding(magnitude));
+        }
+        alerts.pause(at(4), &container, &RULE, 0);
+        alerts.close(at(5), &container, &RULE, 0);
+        let emitted = alerts.emitted();
+        let (_, outcome) = alerts.allow_list().outcomes().next().unwrap();
+        (emitted, outcome.reports, outcome.expired_reports)
+    });
+    assert_eq!(counts, [(4, 0, 4), (0, 4, 0)], "open, grown, paused, closed");
 }
