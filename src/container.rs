@@ -48,6 +48,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Containers at most that are known for having answered (count): whoever scans must not take the
+    /// places of those that will be found to open flows.
+    pub(crate) const fn responders_max(&self) -> usize {
+        self.containers_max / 2
+    }
+
     /// The configuration says that this address is a service's, a node's or a gateway's.
     pub fn is_infrastructure(&self, ip: IpAddr) -> bool {
         let networks = [&self.service_networks, &self.node_networks];

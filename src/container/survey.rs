@@ -17,7 +17,8 @@
 //!      well, nor what else stands behind that link address;
 //!    - the capturing host's own, in a Linux cooked capture of a host that forwards: all frames from
 //!      it are outgoing, while those of a container come in on one interface and go out on another;
-//!    - one that only answers, where by custom it is a gateway's or a service's.
+//!    - one that only answers, where by custom it is a gateway's or a service's, or where more private
+//!      addresses speak than a node has containers (half of `containers_max`).
 
 use std::net::IpAddr;
 
@@ -48,6 +49,9 @@ pub enum VantagePoint {
         /// Private addresses that are no containers: gateways, what stands behind them, and the
         /// capturing host.
         others: Vec<IpAddr>,
+        /// More private addresses speak than a node has containers: it is a network's capture, and what
+        /// only answers there is a server.
+        crowded: bool,
     },
 }
 
@@ -216,8 +220,12 @@ impl Survey {
             })
             .map(|(ip, _)| *ip)
             .collect();
-        let private = private.iter().any(|(ip, _)| !self.settings.is_infrastructure(*ip));
-        VantagePoint::Node { private, others }
+        let speaking = private.iter().filter(|(_, seen)| seen.sent > 0).count();
+        VantagePoint::Node {
+            private: private.iter().any(|(ip, _)| !self.settings.is_infrastructure(*ip)),
+            others,
+            crowded: speaking > self.settings.responders_max(),
+        }
     }
 }
 
@@ -335,13 +343,33 @@ mod tests {
         }
         let others = ["10.244.1.1", "192.168.77.5"].map(|ip| ip.parse().unwrap()).to_vec();
         let sorted = |point| match point {
-            VantagePoint::Node { private, mut others } => {
+            VantagePoint::Node { private, mut others, crowded } => {
                 others.sort();
-                VantagePoint::Node { private, others }
+                VantagePoint::Node { private, others, crowded }
             }
             point => point,
         };
-        assert_eq!(sorted(survey.decide()), VantagePoint::Node { private: true, others });
+        assert_eq!(
+            sorted(survey.decide()),
+            VantagePoint::Node { private: true, others, crowded: false }
+        );
+    }
+
+    #[test]
+    fn a_network_with_more_speakers_than_a_node_has_is_crowded() {
+        for (speakers, answer, expected) in [(5, true, true), (4, true, false), (200, false, false)]
+        {
+            let mut survey = Survey::new(&Settings { containers_max: 8, ..Settings::default() });
+            for last in 2..2 + speakers {
+                let peer = format!("10.0.0.{last}");
+                count(&mut survey, &[("198.51.100.7", &peer), ("198.51.100.8", &peer)]);
+                if answer {
+                    count(&mut survey, &[(&peer, "198.51.100.7")]);
+                }
+            }
+            let VantagePoint::Node { crowded, .. } = survey.decide() else { panic!("no node's") };
+            assert_eq!(crowded, expected, "{speakers}, that answer: {answer}");
+        }
     }
 
     /// `tcpdump -i any`: what a pod sends comes in and, with the node's address, goes out again.
@@ -363,7 +391,11 @@ mod tests {
                 survey.count(&packet(from, to, None, 64), is_outgoing);
             }
             let others = others.iter().map(|ip| ip.parse().unwrap()).collect();
-            assert_eq!(survey.decide(), VantagePoint::Node { private: true, others }, "{case}");
+            assert_eq!(
+                survey.decide(),
+                VantagePoint::Node { private: true, others, crowded: false },
+                "{case}"
+            );
         }
     }
 
@@ -401,14 +433,22 @@ mod tests {
             (
                 "several pods",
                 &[(a, "203.0.113.9"), ("10.244.1.8", "203.0.113.9"), ("10.244.1.9", "10.96.0.1")],
-                VantagePoint::Node { private: true, others: vec!["10.96.0.1".parse().unwrap()] },
+                VantagePoint::Node {
+                    private: true,
+                    others: vec!["10.96.0.1".parse().unwrap()],
+                    crowded: false,
+                },
             ),
             (
                 "metadata access does not hide the pod",
                 &[(a, "169.254.169.254"), (a, "10.96.0.10")],
                 veth(&[a]),
             ),
-            ("nothing", &[], VantagePoint::Node { private: false, others: Vec::new() }),
+            (
+                "nothing",
+                &[],
+                VantagePoint::Node { private: false, others: Vec::new(), crowded: false },
+            ),
         ] {
             assert_eq!(decide(pairs), expected, "{case}");
         }

@@ -1,5 +1,6 @@
 //! The containers of a capture: found by address, bounded in number.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::survey::{self, VantagePoint};
@@ -33,7 +34,7 @@ pub struct Containers<D> {
     strangers: u64,
     strangers_seen: Vec<IpAddr>,
     /// By the survey: never containers.
-    others: Vec<IpAddr>,
+    others: HashSet<IpAddr, foldhash::fast::FixedState>,
     /// Containers that have opened a flow (count).
     callers: usize,
 }
@@ -48,7 +49,7 @@ enum Rule {
     /// None but the veth's, unless strangers show that it is a node after all.
     Veth,
     /// Those that open flows and are answered, and private ones that answer.
-    Originators { private: bool },
+    Originators { private: bool, crowded: bool },
 }
 
 impl<D> Containers<D> {
@@ -57,7 +58,7 @@ impl<D> Containers<D> {
         let rule = match (settings.pod_networks.is_empty(), settings.named.is_empty()) {
             (false, _) => Rule::PodNetworks,
             (true, false) => Rule::Named,
-            (true, true) => Rule::Originators { private: true },
+            (true, true) => Rule::Originators { private: true, crowded: false },
         };
         Self {
             settings: settings.clone(),
@@ -71,7 +72,7 @@ impl<D> Containers<D> {
             packets: 0,
             strangers: 0,
             strangers_seen: Vec::new(),
-            others: Vec::new(),
+            others: HashSet::default(),
             callers: 0,
         }
     }
@@ -93,9 +94,9 @@ impl<D> Containers<D> {
                 self.add(at, &[*one], Attribution::Veth, &make);
                 self.add(at, &[*other], Attribution::Veth, &make);
             }
-            VantagePoint::Node { private, others } => {
-                self.rule = Rule::Originators { private: *private };
-                self.others.clone_from(others);
+            VantagePoint::Node { private, others, crowded } => {
+                self.rule = Rule::Originators { private: *private, crowded: *crowded };
+                self.others = others.iter().copied().collect();
             }
         }
     }
@@ -234,7 +235,7 @@ impl<D> Containers<D> {
         (ip, side): (IpAddr, Side),
         make: impl Fn() -> D,
     ) -> Option<u32> {
-        let Rule::Originators { private } = self.rule else { return None };
+        let Rule::Originators { private, crowded } = self.rule else { return None };
         let fits = match Zone::of(ip) {
             Zone::Cluster => true,
             Zone::External => !private && side == Side::Originator,
@@ -248,10 +249,8 @@ impl<D> Containers<D> {
             (false, _) => None,
             (true, Side::Originator) => self.add(at, &[ip], Attribution::Originator, &make),
             (true, Side::Responder) => {
-                // Whoever scans must not take the places of those that will be found to open flows.
-                let room = self.len() < self.settings.containers_max / 2;
+                let room = !crowded && self.len() < self.settings.responders_max();
                 if !room || survey::is_infrastructure(ip) {
-                    self.note_stranger(ip);
                     return None;
                 }
                 self.add(at, &[ip], Attribution::Responder, &make)
@@ -289,7 +288,7 @@ impl<D> Containers<D> {
         self.packets += 1;
         self.strangers += u64::from(!known);
         if self.strangers >= STRANGERS_MIN && self.strangers * 50 > self.packets {
-            self.rule = Rule::Originators { private: true };
+            self.rule = Rule::Originators { private: true, crowded: false };
         }
     }
 
@@ -431,7 +430,7 @@ mod tests {
         let settings = Settings { containers_max, ..Settings::default() };
         let mut containers = Containers::new(&settings, &baseline::Settings::default());
         let host = "192.168.77.1".parse().unwrap();
-        let point = VantagePoint::Node { private: true, others: vec![host] };
+        let point = VantagePoint::Node { private: true, others: vec![host], crowded: false };
         containers.settle(Timestamp::default(), &point, || ());
         containers
     }
