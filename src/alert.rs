@@ -405,7 +405,7 @@ impl Alert {
             detector,
             container: container.identity.clone(),
             source,
-            link: finding.link,
+            link: finding.link.or(container.link).unwrap_or_default(),
             last_seen: at,
             count: 1,
             capture: CaptureState::default(),

@@ -208,6 +208,8 @@ pub struct Container {
     pub identity: ContainerIdentity,
     /// All its addresses.
     pub addresses: Vec<IpAddr>,
+    /// Its interface; else the one that saw its first flow.
+    pub link: Option<LinkId>,
     /// First packet.
     pub first_seen: Timestamp,
     /// Last packet.

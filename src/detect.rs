@@ -134,8 +134,8 @@ pub struct Finding {
     pub midstream: bool,
     /// Bytes that are missing from the flow.
     pub gap_bytes: u64,
-    /// The interface that saw it first.
-    pub link: LinkId,
+    /// The interface that saw it, where one flow or interface is meant; else it is the container's.
+    pub link: Option<LinkId>,
 }
 
 impl Finding {
@@ -154,7 +154,7 @@ impl Finding {
             first_seen: flow.opened,
             midstream: flow.midstream,
             gap_bytes: flow.sides[0].gap_bytes + flow.sides[1].gap_bytes,
-            link: flow.link,
+            link: Some(flow.link),
             ..Self::on_peer(rule, seen.flow.endpoint(seen.side.other()), flow.protocol)
         }
     }
@@ -181,7 +181,7 @@ impl Finding {
             magnitude: 1.0,
             midstream: false,
             gap_bytes: 0,
-            link: LinkId::default(),
+            link: None,
         }
     }
 

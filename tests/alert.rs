@@ -33,6 +33,7 @@ fn container() -> Container {
             kubernetes: None,
         },
         addresses: vec![ip],
+        link: None,
         first_seen: Timestamp::default(),
         last_seen: Timestamp::default(),
         flows: [0; 2],

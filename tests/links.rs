@@ -25,6 +25,8 @@ const SIBLING_LINK: LinkId = LinkId(9);
 struct Heard {
     alerts: Vec<(AlertState, String, Attribution, String)>,
     flows: Vec<(LinkId, String, [Option<String>; 2], u64)>,
+    /// Detector and interface of each alert.
+    places: Vec<(&'static str, LinkId)>,
 }
 
 impl Output for Heard {
@@ -34,12 +36,15 @@ impl Output for Heard {
 
     fn record(&mut self, record: &Record<'_>) {
         match record {
-            Record::Alert(alert) => self.alerts.push((
-                alert.state,
-                alert.container.id.to_string(),
-                alert.container.attribution,
-                alert.uid.clone(),
-            )),
+            Record::Alert(alert) => {
+                self.alerts.push((
+                    alert.state,
+                    alert.container.id.to_string(),
+                    alert.container.attribution,
+                    alert.uid.clone(),
+                ));
+                self.places.push((alert.detector, alert.link));
+            }
             Record::Flow { flow, end: Some(_), containers, .. } => {
                 let ids = containers.map(|one| one.map(|one| one.identity.id.to_string()));
                 self.flows.push((flow.link, flow.community_id(), ids, flow.packets()));
@@ -212,4 +217,27 @@ fn a_direction_that_is_missing_is_counted() {
     assert!(stats_of(sent.map(|frame| (LinkId(0), frame))).one_sided_connections > 5);
     let all = capture().into_iter().map(|frame| (LinkId(0), frame));
     assert_eq!(stats_of(all).one_sided_connections, 0);
+}
+
+/// A finding about a destination has no flow to tell its interface.
+#[test]
+fn a_beacon_is_told_on_its_containers_interface() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps/malicious/beacon-http.pcap");
+    let truth = std::fs::read_to_string(path.with_extension("toml")).unwrap();
+    let truth: toml::Table = truth.parse().unwrap();
+    let pod: IpAddr = truth["container"].as_str().unwrap().parse().unwrap();
+    let (mut engine, mut heard) = (engine(), Heard::default());
+    for link in [SIBLING_LINK, POD_LINK] {
+        own(&mut engine, &mut heard, &owner(link, "one of them", Attribution::Runtime));
+    }
+    for frame in frames(&path).unwrap() {
+        let Some([_, destination]) = ends(&frame) else { continue };
+        let frame = cooked(&frame, POD_LINK, destination == pod);
+        let OwnedFrame { at, link_type, wire_bytes, ref bytes } = frame;
+        let frame = Frame { at, link_type, wire_bytes, bytes };
+        engine.handle(Input::Frame { link: POD_LINK, frame }, &mut heard);
+    }
+    engine.finish(&mut heard);
+    assert!(heard.places.contains(&("beacon", POD_LINK)), "{:?}", heard.places);
+    assert!(heard.places.iter().all(|(_, link)| *link == POD_LINK), "{:?}", heard.places);
 }

@@ -145,6 +145,7 @@ impl<D> Containers<D> {
             }
         };
         let (container, _) = self.get_mut(number)?;
+        container.link = Some(owner.link);
         let seen_ip = container.identity.ip;
         // A link has one container until it is gone: who was known does not become unknown.
         let known = matches!(
@@ -403,6 +404,7 @@ impl<D> Containers<D> {
             number,
             identity,
             addresses: addresses.to_vec(),
+            link: None,
             first_seen: at,
             last_seen: at,
             flows: [0; 2],

@@ -165,6 +165,7 @@ impl Judge {
         }
         let Some(number) = flow.containers[0] else { return };
         let Some(container) = self.containers.opens(number) else { return };
+        container.link.get_or_insert(flow.link);
         let first = container.flows[0] == 1;
         flow.name = container.names.of(at, flow.responder.ip).cloned();
         if first {
@@ -286,7 +287,7 @@ impl Judge {
             }
             for verdict in &mut self.verdicts {
                 if let Verdict::Raise(finding) = verdict {
-                    finding.link = link;
+                    finding.link = Some(link);
                 }
             }
             judge(

@@ -94,6 +94,7 @@ pub(crate) fn container(number: u32, identity: ContainerIdentity) -> Container {
         number,
         addresses: vec![identity.ip],
         identity,
+        link: None,
         first_seen: at(0),
         last_seen: at(250_000),
         flows: [12, 340],

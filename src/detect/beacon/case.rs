@@ -152,7 +152,7 @@ impl Case {
         let key = DestinationKey::of_name(domain);
         let beats = (series.first, rhythm.period_median_s);
         let mut standing = Standing::of_key(seen, key, beats, settings);
-        standing.excuse_heartbeat(settings);
+        standing.excuse_heartbeat(true, settings);
         if new_names {
             standing.odd(
                 10,

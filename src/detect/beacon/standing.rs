@@ -23,6 +23,10 @@ pub(super) const POINTS_MAX: u32 = 40;
 /// As many containers are told apart for a destination (count): it means as many or more.
 const USERS_MAX: u32 = 64;
 
+/// From this share of the containers on, use of a named destination is a workload's rather than an
+/// intruder's (ratio; RITA lowers its score from 0.5 on).
+const HALF: f64 = 0.5;
+
 /// What the flows to a destination showed so far, together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Traits {
@@ -214,13 +218,21 @@ impl Standing {
         standing
     }
 
-    /// What nearly every container does is a heartbeat. What some do is none: several may be taken.
-    pub(super) fn excuse_heartbeat(&mut self, settings: &Settings) {
+    /// What nearly every container does is a heartbeat; what half of them do is likely one, to a name.
+    /// What fewer do is none: several may be taken at once.
+    pub(super) fn excuse_heartbeat(&mut self, named: bool, settings: &Settings) {
         let Self { containers, old_containers: old, .. } = *self;
-        let nearly_all = f64::from(containers) >= settings.siblings_share * f64::from(old);
-        if old >= settings.siblings_min && (nearly_all || containers >= USERS_MAX) {
+        let share = f64::from(containers) / f64::from(old.max(1));
+        let ceiling = if share >= settings.siblings_share || containers >= USERS_MAX {
+            Severity::Info
+        } else if named && containers >= settings.siblings_min && share >= HALF {
+            Severity::Low
+        } else {
+            return;
+        };
+        if old >= settings.siblings_min {
             self.cap(
-                Severity::Info,
+                ceiling,
                 format!(
                     "{containers} of the {old} containers that have called anybody for long enough use it: \
                      a heartbeat of a workload, unless all are taken"
@@ -251,7 +263,7 @@ impl Standing {
         let usual = standing.judge_protocol(flow, traits);
         // An address alone on a port of its own is what an implant carries along.
         if name.is_some() || usual == Some(true) {
-            standing.excuse_heartbeat(settings);
+            standing.excuse_heartbeat(name.is_some(), settings);
         }
         if seen.peer_zone() != Zone::External {
             standing.judge_inside(seen, traits);

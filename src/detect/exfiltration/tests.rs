@@ -80,6 +80,7 @@ impl Lab {
                     kubernetes: None,
                 },
                 addresses: vec![ip],
+                link: None,
                 first_seen: now,
                 last_seen: now,
                 flows: [0; 2],

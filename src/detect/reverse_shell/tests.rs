@@ -114,6 +114,7 @@ impl Scene {
                     kubernetes: None,
                 },
                 addresses: vec![own.ip],
+                link: None,
                 first_seen: at,
                 last_seen: at,
                 flows: [0; 2],
