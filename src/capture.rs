@@ -58,6 +58,8 @@ pub enum Next<'a> {
     Link(LinkId, Interface),
     /// A frame.
     Frame(LinkId, Frame<'a>),
+    /// A container's interface is gone, and its container with it: a live mode kept that.
+    LinkGone(LinkId),
     /// No more; [`Source::damages`] says whether something is missing.
     End,
 }

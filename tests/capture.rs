@@ -47,6 +47,7 @@ fn drain(source: &mut impl Source) -> Read {
                 assert!(read.links.iter().any(|(known, _)| *known == link.0), "{link:?} untold");
                 read.frames.push((link.0, frame.at.nanos(), frame.bytes.to_vec()));
             }
+            Next::LinkGone(_) => {}
             Next::End => break,
         }
     }

@@ -49,7 +49,7 @@ fn eve_of_files(files: &[String]) -> Vec<u8> {
         loop {
             match source.next() {
                 Next::Frame(link, frame) => engine.handle(Input::Frame { link, frame }, output),
-                Next::Link(..) => {}
+                Next::Link(..) | Next::LinkGone(_) => {}
                 Next::End => return,
             }
         }

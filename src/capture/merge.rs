@@ -35,19 +35,22 @@ pub struct Merge {
     announcements: VecDeque<(LinkId, Interface)>,
     links: u32,
     /// Links of the input that ended last.
-    ended_links: Vec<(LinkId, Interface)>,
+    ended_links: Vec<Known>,
     ended_bytes: u64,
     damages: Vec<Damage>,
 }
+
+/// A link, and what it is; nothing once it is gone.
+type Known = (LinkId, Option<Interface>);
 
 #[derive(Debug)]
 struct Input {
     state: State,
     head: Head,
     /// Its links, by their number in the input.
-    links: Vec<(LinkId, Interface)>,
+    links: Vec<Known>,
     /// Links of an earlier input that it may continue.
-    continues: Vec<(LinkId, Interface)>,
+    continues: Vec<Known>,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,8 @@ enum State {
 /// A copy of an input's next frame.
 #[derive(Debug)]
 struct Head {
+    /// Links that are gone before it.
+    gone: Vec<LinkId>,
     link: LinkId,
     at: Timestamp,
     link_type: LinkType,
@@ -116,7 +121,7 @@ impl Merge {
         let mut frames = 0;
         while frames < BEGINNING_FRAMES {
             match source.next() {
-                Next::Link(..) => {}
+                Next::Link(..) | Next::LinkGone(_) => {}
                 Next::Frame(_, frame) => {
                     if frames == 0 {
                         self.heads.push(Reverse((frame.at, number)));
@@ -177,7 +182,7 @@ impl Merge {
                 Next::Link(_, interface) => {
                     let continued = input.continues.get(input.links.len());
                     let link = match continued {
-                        Some((link, before)) if *before == interface => *link,
+                        Some((link, Some(before))) if *before == interface => *link,
                         _ => {
                             let link = LinkId(self.links);
                             self.links += 1;
@@ -185,7 +190,13 @@ impl Merge {
                             link
                         }
                     };
-                    input.links.push((link, interface));
+                    input.links.push((link, Some(interface)));
+                }
+                Next::LinkGone(link) => {
+                    if let Some((link, interface)) = input.links.get_mut(link.0 as usize) {
+                        *interface = None;
+                        input.head.gone.push(*link);
+                    }
                 }
                 Next::Frame(link, frame) => {
                     let link = input.links.get(link.0 as usize).map_or(link, |(link, _)| *link);
@@ -215,6 +226,10 @@ impl Source for Merge {
                 return Next::Link(link, interface);
             }
             let Some(Reverse((at, number))) = self.heads.pop() else { return Next::End };
+            if let Some(link) = self.inputs[number].head.gone.pop() {
+                self.heads.push(Reverse((at, number)));
+                return Next::LinkGone(link);
+            }
             if matches!(self.inputs[number].state, State::Open(_)) {
                 break number;
             }
@@ -264,6 +279,7 @@ impl Head {
 impl Default for Head {
     fn default() -> Self {
         Self {
+            gone: Vec::new(),
             link: LinkId(0),
             at: Timestamp::default(),
             link_type: LinkType::Ethernet,

@@ -113,6 +113,8 @@ enum Step {
     Link(LinkId),
     /// A frame; its bytes lie in this range of the reader's data.
     Frame { link: LinkId, link_type: LinkType, at: Timestamp, wire_bytes: u32, bytes: Range<usize> },
+    /// A container's link is gone.
+    Gone(LinkId),
     /// A frame of an interface that cannot be decoded; its index in `skipped`.
     Skipped(usize),
     /// No more.
@@ -140,6 +142,7 @@ enum Meaning {
     Section { big_endian: bool },
     Interface { number: i32, described: Described, clock: Clock },
     Packet(PacketBlock),
+    Statistics { interface: usize },
     Nothing,
     Damage(&'static str),
 }
@@ -185,7 +188,7 @@ impl PcapngReader {
             Step::Skipped(index) => {
                 return Err(OpenError::LinkType(this.skipped[index].0.clone()));
             }
-            Step::Frame { .. } | Step::End => {}
+            Step::Frame { .. } | Step::Gone(_) | Step::End => {}
         }
         Ok(this)
     }
@@ -244,6 +247,14 @@ impl PcapngReader {
                 self.interface(number, described, clock)
             }
             Meaning::Packet(packet) => self.packet(packet).map(Some),
+            Meaning::Statistics { interface } => {
+                // Of others' interfaces it says nothing that matters here.
+                let link = self.interfaces.get(interface).and_then(|known| known.link);
+                let of_container = |link: &LinkId| {
+                    self.links.get(link.0 as usize).is_some_and(|(_, link)| link.of_container)
+                };
+                Ok(link.map(|(link, _)| link).filter(of_container).map(Step::Gone))
+            }
             Meaning::Nothing => Ok(None),
             Meaning::Damage(reason) => Err(reason),
         }
@@ -343,6 +354,7 @@ impl Source for PcapngReader {
                 let bytes = self.reader.data().get(bytes).unwrap_or_default();
                 Next::Frame(link, Frame { at, link_type, wire_bytes, bytes })
             }
+            Step::Gone(link) => Next::LinkGone(link),
             Step::Skipped(_) | Step::End => Next::End,
         }
     }
@@ -368,6 +380,9 @@ impl Meaning {
                 wire_bytes: packet.origlen,
                 bytes: data(PACKET_DATA_AT, packet.packet_data().len()),
             }),
+            Block::InterfaceStatistics(statistics) => {
+                Self::Statistics { interface: statistics.if_id as usize }
+            }
             Block::SimplePacket(packet) => Self::Packet(PacketBlock {
                 interface: 0,
                 time: None,

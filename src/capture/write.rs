@@ -1,7 +1,8 @@
 //! Keeps what was captured: pcapng files that `replay` reads, rotated and bounded.
 //!
 //! Each interface is described with its name, and with [`CONTAINER_LINK`] where it is the host's end
-//! of a container's interface, so that a replay tells containers apart as the live run did.
+//! of a container's interface, so that a replay tells containers apart as the live run did. That one is
+//! gone is told by its statistics (an Interface Statistics Block, which others write at their end).
 //! The format is that of draft-ietf-opsawg-pcapng; blocks are in the machine's own byte order.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,9 +14,11 @@ use std::path::{Path, PathBuf};
 use super::{CONTAINER_LINK, Interface};
 use crate::decode::Frame;
 use crate::event::LinkId;
+use crate::time::Timestamp;
 
 const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
+const STATISTICS: u32 = 5;
 const PACKET: u32 = 6;
 /// Options of an interface: its name, its description, the unit of its time stamps.
 const NAME: u16 = 2;
@@ -42,6 +45,10 @@ pub struct CaptureFiles {
     /// What is known of each interface, in the order of their descriptions in the file.
     links: BTreeMap<LinkId, Interface>,
     described: BTreeMap<LinkId, u32>,
+    /// Interfaces described in this file (count).
+    descriptions: u32,
+    /// Time of the last frame.
+    latest: Timestamp,
 }
 
 impl CaptureFiles {
@@ -61,6 +68,8 @@ impl CaptureFiles {
             kept: VecDeque::new(),
             links: BTreeMap::new(),
             described: BTreeMap::new(),
+            descriptions: 0,
+            latest: Timestamp::default(),
         };
         files.begin()?;
         Ok(files)
@@ -72,10 +81,19 @@ impl CaptureFiles {
         self.described.remove(&link);
     }
 
-    /// Forgets an interface that is gone.
-    pub fn gone(&mut self, link: LinkId) {
+    /// Forgets an interface that is gone, and says so where this file holds any of it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn gone(&mut self, link: LinkId) -> io::Result<()> {
         self.links.remove(&link);
-        self.described.remove(&link);
+        let Some(number) = self.described.remove(&link) else { return Ok(()) };
+        let at = self.latest.nanos();
+        let mut body = [0; 12];
+        for (place, word) in body.chunks_exact_mut(4).zip([number, (at >> 32) as u32, at as u32]) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        self.block(STATISTICS, &body, &[])
     }
 
     /// Keeps a frame of an interface that was told.
@@ -90,6 +108,7 @@ impl CaptureFiles {
             Some(number) => *number,
             None => self.describe(link)?,
         };
+        self.latest = frame.at;
         let at = frame.at.nanos();
         let captured = frame.bytes.len() as u32;
         let mut head = [0; 20];
@@ -121,6 +140,7 @@ impl CaptureFiles {
         body[8..].copy_from_slice(&u64::MAX.to_ne_bytes());
         self.file_bytes = 0;
         self.described.clear();
+        self.descriptions = 0;
         self.block(SECTION, &body, &[])
     }
 
@@ -185,8 +205,9 @@ impl CaptureFiles {
         }
         option(&mut body, RESOLUTION, &[NANOSECONDS]);
         option(&mut body, 0, &[]);
-        let number = self.described.len() as u32;
+        let number = self.descriptions;
         self.block(INTERFACE, &body, &[])?;
+        self.descriptions += 1;
         self.described.insert(link, number);
         Ok(number)
     }
@@ -229,7 +250,6 @@ mod tests {
     use super::super::{Next, Opening, Source, open};
     use super::*;
     use crate::decode::LinkType;
-    use crate::time::Timestamp;
 
     fn interface(name: &str) -> Interface {
         Interface {
@@ -259,6 +279,7 @@ mod tests {
                     frame.wire_bytes,
                     frame.bytes
                 )),
+                Next::LinkGone(link) => seen.push(format!("{} is gone", link.0)),
                 Next::End => return seen,
             }
         }
@@ -280,6 +301,47 @@ mod tests {
         assert_eq!(seen[1], "0 1795500000000000001 10 [97, 98, 99, 100, 101]");
         assert_eq!(seen[2], format!("1 {:?}", interface("veth7")));
         assert_eq!(seen[3], "1 1795500000000000002 6 [120]");
+    }
+
+    /// A name that is used again is another interface, of another container.
+    #[test]
+    fn an_interface_that_is_gone_is_read_back_as_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (folder.path().join("a"), folder.path().join("b"));
+        let mut files = CaptureFiles::create(&one, 1 << 20, 2).unwrap();
+        let mut others = CaptureFiles::create(&other, 1 << 20, 2).unwrap();
+        others.link(LinkId(3), interface("veth3"));
+        for (at, bytes) in [(10, b"a"), (20, b"b")] {
+            files.link(LinkId(7), interface("veth7"));
+            write(&mut files, 7, at, bytes);
+            files.gone(LinkId(7)).unwrap();
+            files.gone(LinkId(7)).unwrap();
+        }
+        for at in [15, 25] {
+            write(&mut others, 3, at, b"c");
+        }
+        files.flush().unwrap();
+        others.flush().unwrap();
+        let Opening::Pcapng(mut source) = open(std::slice::from_ref(&one)).unwrap().source else {
+            panic!()
+        };
+        let veth = format!("{:?}", interface("veth7"));
+        assert_eq!(
+            read(&mut *source),
+            [
+                &format!("0 {veth}"),
+                "0 10 6 [97]",
+                "0 is gone",
+                &format!("1 {veth}"),
+                "1 20 6 [98]",
+                "1 is gone"
+            ]
+        );
+        let Opening::Merged(mut source) = open(&[one, other]).unwrap().source else { panic!() };
+        let merged = read(&mut *source);
+        let place = |text: &str| merged.iter().position(|line| line == text);
+        assert!(place("2 15 6 [99]") < place("0 is gone"), "{merged:?}");
+        assert!(place("0 is gone") < place("1 20 6 [98]"), "{merged:?}");
     }
 
     #[test]

@@ -60,10 +60,12 @@ impl Kept {
         }
     }
 
-    /// Forgets an interface.
+    /// An interface is gone.
     pub(super) fn gone(&mut self, link: LinkId) {
-        if let Some(files) = &mut self.files {
-            files.gone(link);
+        if let Some(files) = &mut self.files
+            && let Err(error) = files.gone(link)
+        {
+            self.fail(&error);
         }
     }
 

@@ -260,6 +260,7 @@ impl Feeder<'_> {
                         warn(&format!("interface {}: {name}, {:?}", link.0, interface.link_type));
                     }
                 }
+                Next::LinkGone(link) => self.engine.handle(Input::LinkGone(link), self.output),
                 Next::End => return false,
             }
         }
