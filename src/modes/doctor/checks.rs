@@ -166,10 +166,19 @@ fn network_namespace(procfs: &Path) -> Check {
             NODE,
             Verdict::Degraded,
             "it cannot be told whether it is the host's: /proc/1/ns/net may not be read",
-            "run it in the host's network and process namespaces (hostNetwork, hostPID), with \
-             SYS_PTRACE",
+            if may_trace() {
+                "SYS_PTRACE is there: what confines this process (a virtual machine's, a runtime's or \
+                 a security module's policy) forbids to read it; that is the place to look"
+            } else {
+                "run it in the host's network and process namespaces (hostNetwork, hostPID), with \
+                 SYS_PTRACE"
+            },
         ),
     }
+}
+
+fn may_trace() -> bool {
+    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false)
 }
 
 fn processes(settings: &Settings) -> Check {
