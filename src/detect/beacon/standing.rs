@@ -323,7 +323,9 @@ impl Standing {
         }
         // What carries anything, on its port, says nothing about what it carries.
         let carries = matches!(name, "tls" | "http" | "websocket" | "quic" | "http2");
-        if usual == Some(true) && !carries {
+        // A server of one's own has a name, or stands inside; an intruder's need not.
+        let known = name_of(flow).is_some() || Zone::of(flow.responder.ip) != Zone::External;
+        if usual == Some(true) && !carries && known {
             self.cap(
                 Severity::Low,
                 format!("{name} on port {port} polls and keeps alive by nature"),

@@ -627,6 +627,24 @@ fn what_is_shipped_is_told_from_check_ins_by_its_answers() {
 }
 
 #[test]
+fn a_database_outside_has_a_name() {
+    let database = |ip| Target::tcp(ip, 5_432).app(&PGSQL);
+    for (case, target, expected) in [
+        ("named", Target { name: Some("db.example.net"), ..database(C2) }, false),
+        ("inside", database([10, 96, 0, 7]), false),
+        ("outside, without a name", database(C2), true),
+    ] {
+        let mut stage = Stage::new();
+        for beat in 0..40 {
+            stage.call(&target, 300, 200);
+            stage.wait(jittered(beat, 10.0, 0.1));
+        }
+        let worst = stage.worst().map(|(_, worst)| worst);
+        assert_eq!(worst.is_some_and(wakes), expected, "{case}: {:?}", stage.findings().last());
+    }
+}
+
+#[test]
 fn what_every_sibling_does_is_a_heartbeat() {
     let named = || Target::https(C2, "licence.example.net");
     let address = |port| Target { name: None, port, ..named() };

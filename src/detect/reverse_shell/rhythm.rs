@@ -12,6 +12,9 @@ use crate::event::{Side, Turn};
 /// Exchanges kept: what an operator does lately, whatever came before.
 const KEPT: usize = 16;
 
+/// A sign of life is no bigger (bytes), nor is its answer.
+const KEEPALIVE_BYTES: u16 = 128;
+
 /// From one keystroke to the next: 30 ms to 2 s (Zhang & Paxson take 10 ms to 2 s; below 30 ms
 /// come machines).
 const KEYSTROKE_GAP_NS: std::ops::RangeInclusive<u64> = 30_000_000..=2_000_000_000;
@@ -80,6 +83,10 @@ pub(super) struct Rhythm {
     /// Sizes of the last small exchange in which the answer was no bigger than the question.
     keepalive: (u16, u16),
     keepalives: u32,
+    /// The silence that the container broke last, while nothing has followed: its bytes.
+    own_question: Option<u16>,
+    /// Sizes of the last small exchange that the container began.
+    own_keepalive: (u16, u16),
     /// The peer's last turn: bytes, end, silence before it.
     last_peer: Option<(u64, u64, u64)>,
     echoes: u16,
@@ -155,6 +162,8 @@ impl Rhythm {
             own_streams: false,
             keepalive: (0, 0),
             keepalives: 0,
+            own_question: None,
+            own_keepalive: (0, 0),
             last_peer: None,
             echoes: 0,
             quick: Quick {
@@ -198,6 +207,11 @@ impl Rhythm {
         }
         self.own_total = totals.0;
         self.own_streams = false;
+        if let Some(asked) = self.own_question.take()
+            && silence_ns < settings.silence_ns()
+        {
+            self.answer_keepalive(asked, net, turn.bytes);
+        }
         self.last_peer = Some((net, turn.ended.nanos(), silence_ns));
         if turn.silence_ns.is_none() || silence_ns >= settings.silence_ns() {
             self.close(turn, totals.1);
@@ -227,6 +241,7 @@ impl Rhythm {
         self.own_bytes = self.own_bytes.saturating_add(net);
         self.own_total = totals.0;
         let silence_ns = turn.silence_ns.unwrap_or(0);
+        self.own_question = None;
         let after_peer = turn.before.is_some_and(|before| before != turn.from);
         let mut late = false;
         if let Some(open) = &mut self.open {
@@ -239,6 +254,7 @@ impl Rhythm {
         if silence_ns >= settings.silence_ns() && !late && !self.own_streams {
             self.note_silence(false, false);
             self.own_streams = true;
+            self.own_question = u16::try_from(net).ok();
         }
         if let (true, Some((asked, _, gap_ns))) = (after_peer, self.last_peer.take()) {
             self.pair((asked, gap_ns), (net, silence_ns), framing, settings);
@@ -264,6 +280,30 @@ impl Rhythm {
             return;
         }
         self.quick.note(asked, gap_ns, answer, delay_ns);
+    }
+
+    /// The peer answers the silence that the container broke. The same small exchange for the second
+    /// time is a sign of life: it tells nothing of who drives, and belongs to no question of the peer.
+    fn answer_keepalive(&mut self, asked: u16, answer: u64, answer_bytes: u64) {
+        let answer = u16::try_from(answer).unwrap_or(u16::MAX);
+        let known = self.own_keepalive == (asked, answer);
+        self.own_keepalive = (asked, answer);
+        if !known || asked > KEEPALIVE_BYTES || answer > KEEPALIVE_BYTES {
+            return;
+        }
+        if self.silences > 0 && self.breakers & 1 == 0 {
+            self.forget_silence();
+        }
+        if let Some(open) = &mut self.open {
+            open.peer_mark = open.peer_mark.saturating_add(answer_bytes);
+            open.own_mark = open.own_mark.saturating_add(u64::from(asked));
+        }
+    }
+
+    const fn forget_silence(&mut self) {
+        self.silences -= 1;
+        self.breakers >>= 1;
+        self.unprompted >>= 1;
     }
 
     const fn note_silence(&mut self, by_peer: bool, unprompted: bool) {
@@ -292,9 +332,7 @@ impl Rhythm {
             self.keepalives = self.keepalives.saturating_add(1);
             // The silence that it broke tells nothing either.
             if self.silences > 0 && self.breakers & 1 == 1 {
-                self.silences -= 1;
-                self.breakers >>= 1;
-                self.unprompted >>= 1;
+                self.forget_silence();
             }
             return;
         }
@@ -309,7 +347,10 @@ impl Rhythm {
     fn is_keepalive(&mut self, exchange: &Exchange) -> bool {
         let own = u16::try_from(exchange.own).unwrap_or(u16::MAX);
         let single = exchange.peer == exchange.question;
-        if !single || exchange.question > 128 || own > exchange.question.saturating_add(16) {
+        if !single
+            || exchange.question > KEEPALIVE_BYTES
+            || own > exchange.question.saturating_add(16)
+        {
             return false;
         }
         let known = self.keepalive == (exchange.question, own);

@@ -790,6 +790,26 @@ fn pings_between_commands_hide_nothing() {
     assert_eq!(worst(&findings).unwrap().0, "shell.reverse.encrypted");
 }
 
+/// The container's own signs of life say nothing of who drives; a client that asks does.
+#[test]
+fn pings_of_the_container_hide_nothing() {
+    for (case, grows, silent) in [("pings", false, false), ("questions of its own", true, true)] {
+        let mut scene = Scene::new(Side::Originator);
+        scene.say(0, C, What::Cipher(300));
+        for (index, line) in lines(&[1_700; 8], 24, &OUTPUTS).chunks(2).enumerate() {
+            for ping in 0..3 {
+                let more = if grows { 7 * (3 * index + ping) } else { 0 };
+                scene.say(5_000, C, What::Cipher(32 + more));
+                scene.say(1, P, What::Cipher(22 + more));
+            }
+            scene.say(700 + 500 * (index as u64 % 7), P, line[0].2.clone());
+            scene.say(4, C, line[1].2.clone());
+        }
+        let findings = scene.end();
+        assert_eq!(is_silent(&findings), silent, "{case}: {findings:?}");
+    }
+}
+
 #[test]
 fn a_script_without_pauses_is_found_in_tls() {
     let pauses: Vec<u64> = (0..24).map(|index| 60 + index * 53 % 190).collect();
