@@ -226,11 +226,20 @@ impl ReverseShell {
             (false, false) => return,
         };
         let (channel, own) = (Channel::of(seen), from == seen.side);
-        if !may_be_read(channel, own) {
+        // Any protocol's body may carry the output of what its peer has just asked for elsewhere.
+        let asked = self.asked.peek(&seen.peer().ip);
+        let awaited = own
+            && channel == Channel::Known
+            && asked.is_some_and(|command| command.is_due(seen.at, &self.settings));
+        if !awaited && !may_be_read(channel, own) {
             return;
         }
         let rest = head.push(bytes);
-        match opening(&head, channel, own, !rest.is_empty(), offset.is_none()) {
+        let opening = match awaited {
+            true => Opening::Read,
+            false => opening(&head, channel, own, !rest.is_empty(), offset.is_none()),
+        };
+        match opening {
             Opening::Pass => {}
             Opening::Wait => self.heads.put(head),
             Opening::Read => {

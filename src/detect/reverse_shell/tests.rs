@@ -509,6 +509,34 @@ fn a_shell_may_read_from_one_flow_and_write_to_another() {
     assert!(finding.title.contains("203.0.113.9 drives"), "{}", finding.title);
 }
 
+/// `curl -N … | sh | curl -T - …`: commands in the chunks of one response, output in those of another
+/// request.
+#[test]
+fn a_shell_may_read_from_a_response_and_write_into_a_request() {
+    for (case, output, expected) in [
+        ("output", "27\r\nuid=0(root) gid=0(root) groups=0(root)\n\r\n", true),
+        ("something else", "27\r\n{\"level\":\"info\",\"msg\":\"started\",\"n\":4}\n\r\n", false),
+    ] {
+        let mut scene = Scene::new(Side::Originator).app(&HTTP);
+        let (mut reads, mut writes) = (scene.flow.clone(), scene.flow.clone());
+        (reads.originator.port, writes.originator.port, writes.id) = (41_001, 41_002, 2);
+        let mut turns = (Turns::new(), Turns::new());
+        for (command, output) in [
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "PUT /o HTTP/1.1\r\n\r\n"),
+            ("3\r\nid\n\r\n", output),
+            ("3\r\nid\n\r\n", output),
+        ] {
+            (scene.flow, scene.turns) = (reads, turns.0);
+            scene.say(3_000, P, What::Text(command));
+            (reads, turns.0) = (scene.flow.clone(), std::mem::take(&mut scene.turns));
+            (scene.flow, scene.turns) = (writes, turns.1);
+            scene.say(4, C, What::Text(output));
+            (writes, turns.1) = (scene.flow.clone(), std::mem::take(&mut scene.turns));
+        }
+        assert_eq!(!is_silent(&scene.findings), expected, "{case}: {:?}", scene.findings);
+    }
+}
+
 #[test]
 fn what_a_flow_was_taken_for_first_is_closed() {
     let mut script = Vec::new();

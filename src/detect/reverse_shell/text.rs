@@ -18,6 +18,13 @@ pub(super) struct Command {
     port: u16,
 }
 
+impl Command {
+    /// Its output would come about now.
+    pub(super) fn is_due(&self, at: Timestamp, settings: &Settings) -> bool {
+        at.seconds_since(self.at) <= settings.output_within_s
+    }
+}
+
 /// What the peer asked for: the command lines of its last turn.
 #[derive(Clone, Copy, Default)]
 struct Asked {
