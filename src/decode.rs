@@ -82,6 +82,15 @@ pub struct Frame<'a> {
 }
 
 impl Frame<'_> {
+    /// Link addresses (source, destination), where it is Ethernet.
+    pub fn link_addresses(&self) -> Option<([u8; 6], [u8; 6])> {
+        if self.link_type != LinkType::Ethernet {
+            return None;
+        }
+        let (destination, rest) = self.bytes.split_first_chunk()?;
+        Some((*rest.first_chunk()?, *destination))
+    }
+
     /// Whether the capturing host sent the frame, where its link header says so: Linux cooked
     /// captures do (`PACKET_OUTGOING` is 4 in `linux/if_packet.h`).
     pub fn is_outgoing(&self) -> Option<bool> {
@@ -131,8 +140,6 @@ pub struct Packet<'a> {
     pub vlan: u16,
     /// Innermost tunnel around this packet.
     pub tunnel: Option<Tunnel>,
-    /// Link addresses (source, destination) of the frame, where it is Ethernet.
-    pub macs: Option<([u8; 6], [u8; 6])>,
 }
 
 impl Packet<'_> {

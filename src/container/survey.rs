@@ -24,7 +24,7 @@ use std::net::IpAddr;
 
 use super::Settings;
 use crate::bounded::BoundedMap;
-use crate::decode::Packet;
+use crate::decode::{Frame, Packet};
 use crate::event::Zone;
 
 /// Share of packets that may lack the address of the veth's container: a bridge floods now and then.
@@ -90,9 +90,11 @@ impl Survey {
         }
     }
 
-    /// Counts a packet, and which way its frame passed the capturing host's interface, where that is
-    /// known.
-    pub fn count(&mut self, packet: &Packet<'_>, is_outgoing: Option<bool>) {
+    /// Counts a packet.
+    pub fn count(&mut self, frame: &Frame<'_>, packet: &Packet<'_>) {
+        let is_outgoing = frame.is_outgoing().filter(|_| !frame.is_loopback());
+        // Around a tunnel stand the addresses of its ends.
+        let macs = frame.link_addresses().filter(|_| packet.tunnel.is_none());
         let counts = |ip| matches!(Zone::of(ip), Zone::Cluster | Zone::External);
         let metadata = |ip| Zone::of(ip) == Zone::LinkLocal && matches!(ip, IpAddr::V4(_));
         let ends = [packet.source, packet.destination];
@@ -101,7 +103,6 @@ impl Survey {
             return;
         }
         self.packets[usize::from(packet.source.is_ipv6())] += 1;
-        let macs = packet.macs.filter(|_| packet.tunnel.is_none());
         for (ip, mac, sends) in [
             (packet.source, macs.map(|(source, _)| source), true),
             (packet.destination, macs.map(|(_, destination)| destination), false),
@@ -261,8 +262,9 @@ fn is_gateway(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Transport;
+    use crate::decode::{LinkType, Transport};
     use crate::event::IpProtocol;
+    use crate::time::Timestamp;
 
     const POD: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const BRIDGE: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -273,12 +275,7 @@ mod tests {
         survey.decide()
     }
 
-    fn packet(
-        from: &str,
-        to: &str,
-        macs: Option<([u8; 6], [u8; 6])>,
-        hop_limit: u8,
-    ) -> Packet<'static> {
+    fn packet(from: &str, to: &str, hop_limit: u8) -> Packet<'static> {
         Packet {
             source: from.parse().unwrap(),
             destination: to.parse().unwrap(),
@@ -290,13 +287,18 @@ mod tests {
             payload_bytes: 0,
             vlan: 0,
             tunnel: None,
-            macs,
         }
     }
 
+    fn frame(link_type: LinkType, bytes: &[u8]) -> Frame<'_> {
+        Frame { at: Timestamp::default(), link_type, wire_bytes: 0, bytes }
+    }
+
+    /// Behind the pod's and the bridge's link addresses.
     fn count(survey: &mut Survey, pairs: &[(&str, &str)]) {
         for (from, to) in pairs {
-            survey.count(&packet(from, to, Some((POD, BRIDGE)), 64), None);
+            let header = [BRIDGE, POD].concat();
+            survey.count(&frame(LinkType::Ethernet, &header), &packet(from, to, 64));
         }
     }
 
@@ -316,8 +318,9 @@ mod tests {
             ("a neighbour on a bridge", "172.31.9.17", "172.31.9.4", 64, false),
         ] {
             let mut survey = Survey::new(&Settings::default());
-            survey.count(&packet(peer, own, None, hop_limit), None);
-            survey.count(&packet(own, peer, None, 64), None);
+            let raw = frame(LinkType::RawIp, &[]);
+            survey.count(&raw, &packet(peer, own, hop_limit));
+            survey.count(&raw, &packet(own, peer, 64));
             let [own, peer]: [IpAddr; 2] = [own, peer].map(|ip| ip.parse().unwrap());
             let expected = match found {
                 true => VantagePoint::Veth(vec![own]),
@@ -388,7 +391,13 @@ mod tests {
                 ("203.0.113.9", "192.168.77.1", host_sends.map(|out| !out)),
                 ("203.0.113.9", "10.244.1.7", pod_sends.map(|out| !out)),
             ] {
-                survey.count(&packet(from, to, None, 64), is_outgoing);
+                // Where the packet type of a cooked frame is (PACKET_OUTGOING is 4).
+                let cooked = [0, if is_outgoing == Some(true) { 4 } else { 0 }];
+                let (link_type, bytes) = match is_outgoing {
+                    Some(_) => (LinkType::LinuxSll, &cooked[..]),
+                    None => (LinkType::RawIp, &[][..]),
+                };
+                survey.count(&frame(link_type, bytes), &packet(from, to, 64));
             }
             let others = others.iter().map(|ip| ip.parse().unwrap()).collect();
             assert_eq!(

@@ -160,7 +160,7 @@ impl Partials {
         &mut self,
         at: Timestamp,
         stopped: Option<Stopped<'a>>,
-    ) -> Option<(Around<'a>, Whole<'a>)> {
+    ) -> Option<(Around, Whole<'a>)> {
         let Stopped { around, fragment } = stopped?;
         self.counts.fragments += 1;
         self.expire(at);
@@ -213,7 +213,7 @@ impl Partials {
 }
 
 impl Key {
-    fn new(fragment: &Fragment<'_>, around: &Around<'_>) -> Self {
+    fn new(fragment: &Fragment<'_>, around: &Around) -> Self {
         let (source, destination) = fragment.ip.addresses.read();
         Self {
             source,

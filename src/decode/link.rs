@@ -22,7 +22,7 @@ impl<'a> Walk<'a, '_> {
     /// The whole frame. Ethernet, IP and TCP or UDP are one straight line here; all else branches
     /// off into functions of its own.
     #[inline(always)]
-    pub(super) fn frame(mut self, frame: &Frame<'a>) -> Result<Packet<'a>, DecodeError> {
+    pub(super) fn frame(self, frame: &Frame<'a>) -> Result<Packet<'a>, DecodeError> {
         let span = Span::new(frame.bytes, frame.wire_bytes);
         if frame.link_type != LinkType::Ethernet {
             return self.other_link(frame.link_type, span);
@@ -30,7 +30,6 @@ impl<'a> Walk<'a, '_> {
         let Ok(header) = Ethernet2HeaderSlice::from_slice(span.bytes) else {
             return Err(DecodeError::NoLink);
         };
-        self.around.macs = span.bytes.first_chunk();
         let rest = span.skip(header.slice().len()).ok_or(DecodeError::NoLink)?;
         match header.ether_type() {
             EtherType::IPV4 => self.ipv4(rest),

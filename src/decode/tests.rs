@@ -161,13 +161,10 @@ fn link_addresses_are_the_frames_own() {
     let inner = ethernet(0x0800, &ipv4(6, &tcp(b"")));
     let bytes = ethernet(0x0800, &ipv4(17, &udp(4789, &vxlan(5, &inner))));
     let swapped = [&bytes[6..12], &bytes[..6], &bytes[12..]].concat();
-    let mut decoder = Decoder::default();
-    assert_eq!(
-        decoder.decode(&frame(LinkType::Ethernet, &swapped)).unwrap().macs,
-        Some((MAC_B, MAC_A))
-    );
+    assert_eq!(frame(LinkType::Ethernet, &swapped).link_addresses(), Some((MAC_B, MAC_A)));
+    assert_eq!(frame(LinkType::Ethernet, &swapped[..11]).link_addresses(), None);
     let raw = ipv4(6, &tcp(b""));
-    assert_eq!(decoder.decode(&frame(LinkType::RawIp, &raw)).unwrap().macs, None);
+    assert_eq!(frame(LinkType::RawIp, &raw).link_addresses(), None);
 }
 
 #[test]

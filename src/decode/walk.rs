@@ -90,11 +90,9 @@ impl Ip<'_> {
 
 /// What has been passed on the way inwards.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Around<'a> {
+pub(super) struct Around {
     /// The first identifier met that is not 0: the outermost VLAN.
     pub(super) vlan: u16,
-    /// Destination and source, where they stand in the frame: copied once, into the packet.
-    pub(super) macs: Option<&'a [u8; 12]>,
     /// The innermost met.
     pub(super) tunnel: Option<Tunnel>,
     tunnels: u8,
@@ -104,7 +102,7 @@ pub(super) struct Around<'a> {
 /// Where a walk ended with [`DecodeError::Fragment`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopped<'a> {
-    pub(super) around: Around<'a>,
+    pub(super) around: Around,
     pub(super) fragment: Fragment<'a>,
 }
 
@@ -116,7 +114,7 @@ pub(super) struct Stopped<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk<'a, 's> {
     pub(super) ports: &'s TunnelPorts,
-    pub(super) around: Around<'a>,
+    pub(super) around: Around,
     stopped: &'s Cell<Option<Stopped<'a>>>,
 }
 
@@ -127,14 +125,13 @@ impl<'a, 's> Walk<'a, 's> {
         ports: &'s TunnelPorts,
         stopped: &'s Cell<Option<Stopped<'a>>>,
     ) -> Self {
-        let around =
-            Around { vlan: 0, macs: None, tunnel: None, tunnels: 0, headers_left: HEADERS_MAX };
+        let around = Around { vlan: 0, tunnel: None, tunnels: 0, headers_left: HEADERS_MAX };
         Self { ports, around, stopped }
     }
 
     /// From where another walk ended.
     pub(super) const fn from(
-        around: Around<'a>,
+        around: Around,
         ports: &'s TunnelPorts,
         stopped: &'s Cell<Option<Stopped<'a>>>,
     ) -> Self {
@@ -202,9 +199,6 @@ impl<'a, 's> Walk<'a, 's> {
             vlan: self.around.vlan,
             // Most packets are in none: no copy of nothing.
             tunnel: if self.in_tunnel() { self.around.tunnel } else { None },
-            macs: self.around.macs.map(|&[d1, d2, d3, d4, d5, d6, s1, s2, s3, s4, s5, s6]| {
-                ([s1, s2, s3, s4, s5, s6], [d1, d2, d3, d4, d5, d6])
-            }),
         }
     }
 }

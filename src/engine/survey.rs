@@ -62,8 +62,7 @@ impl HeldBack {
         }
         self.until.get_or_insert(frame.at.after(self.length));
         if let Ok(packet) = self.decoder.decode(frame) {
-            let is_outgoing = frame.is_outgoing().filter(|_| !frame.is_loopback());
-            self.survey.count(&packet, is_outgoing);
+            self.survey.count(frame, &packet);
         }
         self.bytes.extend_from_slice(frame.bytes);
         let Frame { at, link_type, wire_bytes, .. } = *frame;

@@ -9,8 +9,8 @@ use crate::event::Endpoint;
 /// Addresses and ports in a fixed order, protocol, VLAN and tunnel: equal for both directions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct FlowKey {
-    low: [u8; 16],
-    high: [u8; 16],
+    low: u128,
+    high: u128,
     /// Ports (low, high), VLAN, protocol, and whether the addresses are IPv6.
     rest: u64,
     /// Tunnel identifier and kind, and the scope; 0 without.
@@ -22,7 +22,12 @@ impl FlowKey {
     /// never one flow; its low 24 bits count.
     pub(super) fn of(scope: u32, packet: &Packet<'_>) -> (Self, bool) {
         let (from, to) = (packet.from(), packet.to());
-        let (source, destination) = (bits(from.ip), bits(to.ip));
+        let (source, destination) = match (from.ip, to.ip) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                (source.to_bits().into(), destination.to_bits().into())
+            }
+            (source, destination) => bits(source, destination),
+        };
         let source_low = (source, from.port) <= (destination, to.port);
         let (low, high, low_port, high_port) = if source_low {
             (source, destination, from.port, to.port)
@@ -45,26 +50,27 @@ impl FlowKey {
     /// colliding keys cost an attacker more packets than they cost us.
     pub(super) fn hash(&self, state: &impl BuildHasher) -> u64 {
         let mut hasher = state.build_hasher();
-        let [a, b] = halves(self.low);
-        let [c, d] = halves(self.high);
-        for word in [a, b, c, d, self.rest, self.tunnel] {
-            word.hash(&mut hasher);
+        for word in [self.low, self.high] {
+            (word as u64).hash(&mut hasher);
+            ((word >> 64) as u64).hash(&mut hasher);
         }
+        self.rest.hash(&mut hasher);
+        self.tunnel.hash(&mut hasher);
         hasher.finish()
     }
 }
 
-fn halves(bytes: [u8; 16]) -> [u64; 2] {
-    let whole = u128::from_ne_bytes(bytes);
-    [whole as u64, (whole >> 64) as u64]
-}
-
-/// An address as 16 bytes; the family is kept apart, so IPv4 need not be told from `::a.b.c.d`.
-fn bits(ip: IpAddr) -> [u8; 16] {
-    match ip {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()).to_be_bytes(),
-        IpAddr::V6(v6) => v6.octets(),
+/// Addresses as numbers; the family is kept apart, so IPv4 need not be told from `::a.b.c.d`. Not
+/// inlined: IPv4's few bytes would be read as IPv6's sixteen, before their stores are done.
+#[inline(never)]
+const fn bits(source: IpAddr, destination: IpAddr) -> (u128, u128) {
+    const fn of(ip: IpAddr) -> u128 {
+        match ip {
+            IpAddr::V4(v4) => v4.to_bits() as u128,
+            IpAddr::V6(v6) => v6.to_bits(),
+        }
     }
+    (of(source), of(destination))
 }
 
 /// Ports below this are servers' by convention; Linux takes its own from 32768 on
