@@ -5,7 +5,8 @@
 //! its end, so that a directory of a thousand rotated files needs one descriptor.
 //!
 //! A file that begins after all before it have ended continues their links: it is the next part of
-//! a rotated or split capture. Files that overlap in time are links of their own.
+//! a rotated or split capture. Files that overlap in time are links of their own, but for the named
+//! interfaces of containers in files that a live mode has kept.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -34,8 +35,8 @@ pub struct Merge {
     /// Links that were met and not yet told.
     announcements: VecDeque<(LinkId, Interface)>,
     links: u32,
-    /// Links of the input that ended last.
-    ended_links: Vec<Known>,
+    /// Links of each input that has ended, but for those that another has continued.
+    ended_links: Vec<Vec<Known>>,
     ended_bytes: u64,
     damages: Vec<Damage>,
 }
@@ -49,8 +50,8 @@ struct Input {
     head: Head,
     /// Its links, by their number in the input.
     links: Vec<Known>,
-    /// Links of an earlier input that it may continue.
-    continues: Vec<Known>,
+    /// All before it had ended when it began.
+    alone: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +95,7 @@ impl Merge {
                 state,
                 head: Head::default(),
                 links: Vec::new(),
-                continues: Vec::new(),
+                alone: false,
             });
             match &mut source {
                 Some(source) => {
@@ -158,10 +159,8 @@ impl Merge {
                 return false;
             }
         };
-        let alone = !self.inputs.iter().any(|input| matches!(input.state, State::Open(_)));
-        if alone {
-            self.inputs[number].continues = std::mem::take(&mut self.ended_links);
-        }
+        self.inputs[number].alone =
+            !self.inputs.iter().any(|input| matches!(input.state, State::Open(_)));
         self.inputs[number].state = State::Open(Box::new(source));
         self.read_head(number)
     }
@@ -180,10 +179,9 @@ impl Merge {
         loop {
             match source.next() {
                 Next::Link(_, interface) => {
-                    let continued = input.continues.get(input.links.len());
-                    let link = match continued {
-                        Some((link, Some(before))) if *before == interface => *link,
-                        _ => {
+                    let link = match continued(&mut self.ended_links, input.alone, &interface) {
+                        Some(link) => link,
+                        None => {
                             let link = LinkId(self.links);
                             self.links += 1;
                             self.announcements.push_back((link, interface.clone()));
@@ -206,7 +204,7 @@ impl Merge {
                 Next::End => {
                     self.ended_bytes += source.position();
                     self.damages.extend(source.damages());
-                    self.ended_links = std::mem::take(&mut input.links);
+                    self.ended_links.push(std::mem::take(&mut input.links));
                     input.head = Head::default();
                     input.state = State::Ended;
                     return false;
@@ -214,6 +212,22 @@ impl Merge {
             }
         }
     }
+}
+
+/// The link of an input that has ended, which this interface continues: of an input that was the last
+/// before it, or, whatever else is open, of a container that a live mode has named (each of its
+/// workers keeps files of its own). Interfaces are described in another order in each file.
+fn continued(ended: &mut Vec<Vec<Known>>, alone: bool, interface: &Interface) -> Option<LinkId> {
+    if !alone && (!interface.of_container || interface.name.is_none()) {
+        return None;
+    }
+    let (group, place) = ended.iter().enumerate().rev().find_map(|(group, links)| {
+        let same = |(_, before): &Known| before.as_ref() == Some(interface);
+        Some((group, links.iter().position(same)?))
+    })?;
+    let (link, _) = ended[group].remove(place);
+    ended.retain(|links| links.iter().any(|(_, interface)| interface.is_some()));
+    Some(link)
 }
 
 impl Source for Merge {

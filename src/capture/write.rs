@@ -344,6 +344,43 @@ mod tests {
         assert!(place("0 is gone") < place("1 20 6 [98]"), "{merged:?}");
     }
 
+    /// In each file the interfaces stand in the order of their first frames, and some in none.
+    #[test]
+    fn an_interface_goes_on_in_the_next_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["one", "other"].map(|name| folder.path().join(name));
+        let [mut one, mut other] =
+            paths.each_ref().map(|path| CaptureFiles::create(path, 600, 9).unwrap());
+        for link in [1, 2, 3] {
+            one.link(LinkId(link), interface(&format!("veth{link}")));
+        }
+        other.link(LinkId(4), interface("veth4"));
+        let order = [1, 2, 3, 3, 2, 2, 2, 2, 1, 3, 1];
+        for (at, link) in (0..).zip(order) {
+            write(&mut one, link, 10 * at, &[link as u8; 100]);
+            write(&mut other, 4, 10 * at + 5, &[4; 100]);
+        }
+        one.flush().unwrap();
+        other.flush().unwrap();
+        let kept = open(&[folder.path().to_path_buf()]).unwrap().source;
+        let Opening::Merged(mut source) = kept else { panic!() };
+        let mut links = BTreeMap::new();
+        let mut read = 0;
+        loop {
+            match source.next() {
+                Next::Frame(link, frame) => {
+                    let first = *links.entry(frame.bytes[0]).or_insert(link);
+                    assert_eq!(link, first, "of veth{}", frame.bytes[0]);
+                    read += 1;
+                }
+                Next::End => break,
+                _ => {}
+            }
+        }
+        assert_eq!((read, links.len()), (22, 4));
+        assert!(fs::read_dir(folder.path()).unwrap().count() >= 6);
+    }
+
     #[test]
     fn packets_are_for_their_owner_and_go_to_no_other_file() {
         let folder = tempfile::tempdir().unwrap();
