@@ -43,7 +43,7 @@ fn range(key: &str) -> (f64, f64, &'static str) {
     let unit = |suffixes: &[&str]| suffixes.iter().any(|suffix| key.ends_with(suffix));
     if unit(&["_ratio", "_share", "_probability"]) {
         (0.0, 1.0, "from 0 to 1")
-    } else if unit(&["_timeout_s", "_max_s", "_window_s", "interval_s"]) {
+    } else if unit(&["_timeout_s", "_max_s", "_window_s"]) || key == "interval_s" {
         (1.0, TIME_MAX_S, "more than 0 and at most 31536000 (a year)")
     } else if unit(&["_s"]) {
         (0.0, TIME_MAX_S, "from 0 to 31536000 (a year)")
@@ -72,6 +72,8 @@ mod tests {
                 Some("is 31536001; it must be more than 0 and at most 31536000 (a year)"),
             ),
             ("gap_min_s = 0.0", None),
+            ("stats_interval_s = 0", None),
+            ("interval_s = 0", Some("is 0; it must be more than 0 and at most 31536000 (a year)")),
             ("jitter_ratio = 1.5", Some("is 1.5; it must be from 0 to 1")),
             ("beats = -1", Some("is -1; it must be from 0 to 17179869184")),
             ("beats = nan", Some("is NaN; it must be from 0 to 17179869184")),
