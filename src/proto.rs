@@ -138,7 +138,14 @@ pub enum Match {
 
 impl Match {
     /// Whether `bytes` begin with `magic`; `Maybe` where they are shorter and agree so far.
+    #[inline]
     pub fn prefix(bytes: &[u8], magic: &[u8]) -> Self {
+        // Of all that is compared with a flow's first bytes, nearly all ends here.
+        if let (Some(byte), Some(first)) = (bytes.first(), magic.first())
+            && byte != first
+        {
+            return Self::No;
+        }
         let length = bytes.len().min(magic.len());
         match (bytes.get(..length) == magic.get(..length), length == magic.len()) {
             (true, true) => Self::Yes,

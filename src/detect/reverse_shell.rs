@@ -168,12 +168,15 @@ impl ReverseShell {
         if turn.number < FIRST_TURN && self.watched.is_empty() || !is_stream(seen) {
             return;
         }
-        let channel = Channel::of(seen);
         let pause = turn.silence_ns.is_some_and(|silence| silence >= self.settings.silence_ns());
         let question = turn.from != seen.side && pause && turn.number >= FIRST_TURN;
-        if !self.watched.contains(&seen.flow.id) {
-            let begins = question || turn.number == QUICK_TURN && seen.outbound();
-            if !begins || !has_rhythm(seen, channel) {
+        let begins = question || turn.number == QUICK_TURN && seen.outbound();
+        if !begins && (self.watched.is_empty() || !self.watched.contains(&seen.flow.id)) {
+            return;
+        }
+        let channel = Channel::of(seen);
+        if begins && !self.watched.contains(&seen.flow.id) {
+            if !has_rhythm(seen, channel) {
                 return;
             }
             let own_total = totals[seen.side.index()];
@@ -216,24 +219,17 @@ impl ReverseShell {
             self.hear(seen, (from, offset), bytes, verdicts);
             return;
         }
-        let mut head = match (begins, head) {
-            (true, _) => Head::new(id, from, seen.at, offset),
-            (false, true) => return,
-            (false, false) if self.heads.contains(id) => match self.heads.take(id) {
-                Some(head) => head,
-                None => return,
-            },
-            (false, false) => return,
-        };
+        let waiting = if head { None } else { self.heads.take(id) };
+        if !begins && waiting.is_none() {
+            return;
+        }
         let (channel, own) = (Channel::of(seen), from == seen.side);
         // Any protocol's body may carry the output of what its peer has just asked for elsewhere.
-        let asked = self.asked.peek(&seen.peer().ip);
-        let awaited = own
-            && channel == Channel::Known
-            && asked.is_some_and(|command| command.is_due(seen.at, &self.settings));
+        let awaited = own && channel == Channel::Known && self.awaits(seen);
         if !awaited && !may_be_read(channel, own) {
             return;
         }
+        let mut head = waiting.unwrap_or_else(|| Head::new(id, from, seen.at, offset));
         let rest = head.push(bytes);
         let opening = match awaited {
             true => Opening::Read,
@@ -251,6 +247,12 @@ impl ReverseShell {
                 }
             }
         }
+    }
+
+    /// The peer has just asked for something, on whichever flow.
+    fn awaits(&self, seen: &Seen<'_>) -> bool {
+        let asked = self.asked.peek(&seen.peer().ip);
+        asked.is_some_and(|command| command.is_due(seen.at, &self.settings))
     }
 
     /// The flow is read as text, or was and is none.

@@ -11,10 +11,17 @@ pub static PROTOCOL: Protocol = Protocol { name: "rtsp", manner: Manner::Request
 pub const REGISTRATION: Registration = Registration::stream(&PROTOCOL, |probe: &Probe<'_>| {
     let bytes = probe.opening();
     let begins = METHODS.iter().fold(Match::No, |so_far, method| {
+        let asked = Match::prefix(bytes, method);
+        if asked == Match::No {
+            return so_far;
+        }
         let target = bytes.get(method.len()..).unwrap_or_default();
         let named = Match::prefix(target, b" rtsp://").or(Match::prefix(target, b" * RTSP/"));
-        so_far.or(Match::prefix(bytes, method).and(named))
+        so_far.or(asked.and(named))
     });
+    if begins == Match::No {
+        return Match::No;
+    }
     begins.and(match first_line(bytes) {
         Some(line) => Match::when(line.ends_with(b" RTSP/1.0") || line.ends_with(b" RTSP/2.0")),
         None => Match::Maybe,

@@ -13,12 +13,19 @@ pub const REGISTRATION: Registration = Registration::stream(&PROTOCOL, probe).ov
 fn probe(probe: &Probe<'_>) -> Match {
     let bytes = probe.opening();
     let begins = METHODS.iter().fold(Match::prefix(bytes, b"SIP/2.0 "), |so_far, method| {
+        let asked = Match::prefix(bytes, method);
+        if asked == Match::No {
+            return so_far;
+        }
         let target = bytes.get(method.len()..).unwrap_or_default();
         let named = [&b" sip:"[..], b" sips:", b" tel:"]
             .iter()
             .fold(Match::No, |named, scheme| named.or(Match::prefix(target, scheme)));
-        so_far.or(Match::prefix(bytes, method).and(named))
+        so_far.or(asked.and(named))
     });
+    if begins == Match::No {
+        return Match::No;
+    }
     let whole = match first_line(bytes) {
         Some(line) => Match::when(line.starts_with(b"SIP/2.0 ") || line.ends_with(b" SIP/2.0")),
         None => Match::so_far(probe.stream),

@@ -22,10 +22,6 @@ pub(super) enum Channel {
 
 impl Channel {
     pub(super) fn of(seen: &Seen<'_>) -> Self {
-        let facts = seen.flow.facts.as_deref();
-        let upgraded = facts
-            .and_then(|facts| facts.http.as_deref())
-            .is_some_and(|http| http.upgrade.is_some() && matches!(http.status, 0 | 101));
         match seen.flow.app {
             None => Self::Raw,
             Some(app) => match app.name {
@@ -34,7 +30,7 @@ impl Channel {
                 "websocket" => Self::Upgraded,
                 // What is typed over it is text in the clear, and its options are few bytes.
                 "telnet" | "rlogin" => Self::Raw,
-                "http" if upgraded => Self::Upgraded,
+                "http" if is_upgraded(seen) => Self::Upgraded,
                 _ if app.manner == Manner::Carrier => Self::Raw,
                 _ => Self::Known,
             },
@@ -56,6 +52,15 @@ impl Channel {
             Self::Raw | Self::Known => Framing { overhead_bytes: 0, keystroke_bytes: 48 },
         }
     }
+}
+
+/// The first request of an HTTP connection asked for another protocol, and got it.
+fn is_upgraded(seen: &Seen<'_>) -> bool {
+    seen.flow
+        .facts
+        .as_deref()
+        .and_then(|facts| facts.http.as_deref())
+        .is_some_and(|http| http.upgrade.is_some() && matches!(http.status, 0 | 101))
 }
 
 /// What is said on such a channel can be read as text. What begins as a known protocol, or with a
