@@ -7,6 +7,7 @@ pub mod exfiltration;
 pub mod known_services;
 pub mod reverse_shell;
 
+use std::any::Any;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -257,7 +258,7 @@ impl Seen<'_> {
 }
 
 /// The running half: one instance per container, fed in packet-time order.
-pub trait Detector: Send {
+pub trait Detector: Any + Send {
     /// Takes one event into the state.
     fn observe(&mut self, seen: &Seen<'_>, event: &Event<'_>, verdicts: &mut Vec<Verdict>);
 
@@ -305,6 +306,9 @@ pub trait Describe: Detector + Sized + 'static {
     type Settings: Default + DeserializeOwned + Serialize + Send + Sync + Clone + 'static;
     /// One instance, for one container.
     fn new(settings: &Self::Settings) -> Self;
+    /// The settings of an instance. Others may be put in their place between two events: they judge
+    /// what comes. Bounds stay as they were made.
+    fn settings(&mut self) -> &mut Self::Settings;
     /// Refuses settings with which it would find nothing, or everything.
     ///
     /// # Errors
@@ -329,8 +333,28 @@ pub fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Result<(), S
     }
 }
 
-/// Makes the instance for a new container.
-pub type Factory = Box<dyn Fn() -> Box<dyn Detector> + Send + Sync>;
+/// A detector with its settings.
+pub trait Factory: Send + Sync {
+    /// The instance for a new container.
+    fn make(&self) -> Box<dyn Detector>;
+    /// Gives these settings to an instance that was made with others. [`Describe::settings`]
+    fn retune(&self, detector: &mut dyn Detector);
+}
+
+struct Configured<D: Describe>(D::Settings);
+
+impl<D: Describe> Factory for Configured<D> {
+    fn make(&self) -> Box<dyn Detector> {
+        Box::new(D::new(&self.0))
+    }
+
+    fn retune(&self, detector: &mut dyn Detector) {
+        let detector: &mut dyn Any = detector;
+        if let Some(detector) = detector.downcast_mut::<D>() {
+            detector.settings().clone_from(&self.0);
+        }
+    }
+}
 
 /// One row of [`DETECTORS`].
 pub struct Registration {
@@ -343,7 +367,7 @@ pub struct Registration {
     /// See [`Describe::HEARS`].
     pub hears: EventKinds,
     /// Reads the detector's own table.
-    pub configure: fn(toml::Table) -> Result<Factory, toml::de::Error>,
+    pub configure: fn(toml::Table) -> Result<Box<dyn Factory>, toml::de::Error>,
     /// The defaults of the detector's own table.
     pub defaults: fn() -> toml::Table,
 }
@@ -362,10 +386,10 @@ impl Registration {
     }
 }
 
-fn configure<D: Describe>(table: toml::Table) -> Result<Factory, toml::de::Error> {
+fn configure<D: Describe>(table: toml::Table) -> Result<Box<dyn Factory>, toml::de::Error> {
     let settings: D::Settings = table.try_into()?;
     D::check(&settings).map_err(serde::de::Error::custom)?;
-    Ok(Box::new(move || Box::new(D::new(&settings))))
+    Ok(Box::new(Configured::<D>(settings)))
 }
 
 #[cfg(test)]

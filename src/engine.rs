@@ -19,7 +19,7 @@ use crate::flow::table::{Ended, FlowTable};
 use crate::proto::{Scratch, Session};
 use crate::record::{Output, Record, RecordKind, Stats};
 use crate::time::Timestamp;
-use crate::{allow, flow, proto, state};
+use crate::{flow, proto, state};
 
 use copies::Copies;
 use judge::Judge;
@@ -224,10 +224,14 @@ impl Engine {
         self.line.end(&self.decoder, output);
     }
 
-    /// Takes another allow-list, between two inputs. Of what is open, what neither list silences goes
-    /// on; what the old one silenced is told when it is raised again.
-    pub fn set_allow_list(&mut self, entries: &[allow::Entry]) {
-        self.line.judge.alerts.set_allow_list(entries);
+    /// Takes another allow-list and other settings of detectors, between two inputs; the rest of a
+    /// configuration is for a new engine. Of what is open, what neither list silences goes on; what
+    /// the old one silenced is told when it is raised again. Containers keep the bounds they began with.
+    ///
+    /// # Errors
+    /// A table under `[detect]` is no detector's, or has a mistake: all stays as it was.
+    pub fn reconfigure(&mut self, config: &Config) -> Result<(), ConfigError> {
+        self.line.judge.reconfigure(config)
     }
 
     /// Names a container, or gives further addresses to one with this name: for flows that open from

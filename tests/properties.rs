@@ -398,3 +398,24 @@ fn a_packet_in_the_name_of_other_pods_excuses_nothing() {
     }
     assert!(checked >= 4, "only {checked} captures");
 }
+
+#[test]
+fn other_settings_of_detectors_judge_what_comes_after_them() {
+    let path = Path::new("pcaps/malicious/beacon-https-j0.pcap");
+    let frames = common::frames(path).unwrap();
+    let alerts = |before: &str, after: &str| {
+        let [before, after] = [before, after].map(|text| Config::parse(text).unwrap());
+        let mut engine = Engine::new(&before).unwrap();
+        let mut output = common::Lines::default();
+        // Its one container, and its first beat, are known by then.
+        let (first, rest) = frames.split_at(100);
+        first.iter().for_each(|frame| engine.handle(frame.as_input(), &mut output));
+        engine.reconfigure(&after).unwrap();
+        rest.iter().for_each(|frame| engine.handle(frame.as_input(), &mut output));
+        engine.finish(&mut output);
+        output.lines.iter().filter(|line| line.starts_with("alert ")).count()
+    };
+    let deaf = "[detect.beacon]\nperiod_min_s = 3600.0\n";
+    assert_eq!((alerts(deaf, deaf), alerts("", deaf)), (0, 0));
+    assert!(alerts("", "") > 0 && alerts(deaf, "") > 0);
+}

@@ -106,6 +106,10 @@ impl Describe for Beacon {
             settings: settings.clone(),
         }
     }
+
+    fn settings(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
 }
 
 impl Detector for Beacon {

@@ -327,4 +327,8 @@ impl Describe for BlindSpot {
     fn new(settings: &Settings) -> Self {
         Self { settings: settings.clone() }
     }
+
+    fn settings(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
 }

@@ -456,4 +456,8 @@ impl Describe for Exfiltration {
             settings: settings.clone(),
         }
     }
+
+    fn settings(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
 }

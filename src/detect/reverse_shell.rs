@@ -448,6 +448,10 @@ impl Describe for ReverseShell {
             told: BoundedMap::new(TOLD_MAX),
         }
     }
+
+    fn settings(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
 }
 
 /// The container has sent `own_total` bytes before.

@@ -29,26 +29,13 @@ pub(super) struct Judge {
     pub(super) memories: Option<Memories>,
     /// Place of the container whose turn it is.
     pub(super) next_to_remember: usize,
-    factories: Vec<Factory>,
+    factories: Vec<Box<dyn Factory>>,
     verdicts: Vec<Verdict>,
 }
 
 impl Judge {
     pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let mut tables = config.detect.clone();
-        let mut factories = Vec::new();
-        for row in DETECTORS {
-            let table = match tables.remove(row.id) {
-                Some(toml::Value::Table(table)) => table,
-                _ => toml::Table::new(),
-            };
-            let factory = (row.configure)(table)
-                .map_err(|source| ConfigError::Detector { id: row.id, source })?;
-            factories.push(factory);
-        }
-        if let Some((id, _)) = tables.into_iter().next() {
-            return Err(ConfigError::UnknownDetector(id));
-        }
+        let factories = factories(config)?;
         Ok(Self {
             containers: Containers::new(&config.containers, &config.baseline),
             baseline: Baseline::new(&config.baseline),
@@ -58,6 +45,18 @@ impl Judge {
             factories,
             verdicts: Vec::new(),
         })
+    }
+
+    /// Takes another allow-list and other settings of detectors, for what comes.
+    pub(super) fn reconfigure(&mut self, config: &Config) -> Result<(), ConfigError> {
+        self.factories = factories(config)?;
+        self.alerts.set_allow_list(&config.allow);
+        for (_, watched) in self.containers.iter_mut() {
+            for (factory, detector) in self.factories.iter().zip(&mut watched.detectors) {
+                factory.retune(detector.as_mut());
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn settle(&mut self, at: Timestamp, point: &VantagePoint) {
@@ -331,8 +330,28 @@ impl Judge {
     }
 }
 
-fn make(factories: &[Factory]) -> Watched {
-    Watched { detectors: factories.iter().map(|factory| factory()).collect(), workload: None }
+/// The detectors as they are configured, in the order of [`DETECTORS`].
+fn factories(config: &Config) -> Result<Vec<Box<dyn Factory>>, ConfigError> {
+    let mut tables = config.detect.clone();
+    let mut factories = Vec::new();
+    for row in DETECTORS {
+        let table = match tables.remove(row.id) {
+            Some(toml::Value::Table(table)) => table,
+            _ => toml::Table::new(),
+        };
+        let factory = (row.configure)(table)
+            .map_err(|source| ConfigError::Detector { id: row.id, source })?;
+        factories.push(factory);
+    }
+    match tables.into_iter().next() {
+        Some((id, _)) => Err(ConfigError::UnknownDetector(id)),
+        None => Ok(factories),
+    }
+}
+
+fn make(factories: &[Box<dyn Factory>]) -> Watched {
+    let detectors = factories.iter().map(|factory| factory.make()).collect();
+    Watched { detectors, workload: None }
 }
 
 /// Writes an alert's record, if those are wanted.

@@ -74,7 +74,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         if signals.hangup()
             && let Some(new) = reload.reload()
         {
-            watch.allow(&new.allow, output);
+            watch.reconfigure(&new, output);
             pace.set_report_interval(new.output.stats_interval_s);
         }
         if pace.ticks() {

@@ -1,8 +1,7 @@
 //! SIGHUP: the configuration read anew while a live mode runs.
 //!
-//! The allow-list and the interval of the `stats` records change at once. Bounds, detectors and
-//! captures are built once, and a detector's memory of a container fits the thresholds it was made
-//! with: of these, a change is named and waits for the next start.
+//! The allow-list, the detectors' settings and the interval of the `stats` records change at once.
+//! Bounds and captures are built once: of these, a change is named and waits for the next start.
 
 use std::path::Path;
 
@@ -11,9 +10,10 @@ use toml::Table;
 use super::warn;
 use crate::capture::live::now;
 use crate::config::Config;
+use crate::engine::Engine;
 
-/// Tables whose changes are taken while running.
-const TAKEN: [&str; 2] = ["allow", "output.stats_interval_s"];
+/// Keys and tables whose changes are taken while running.
+const TAKEN: [&str; 3] = ["allow", "detect", "output.stats_interval_s"];
 
 /// What is in force.
 pub(super) struct Reload<'a> {
@@ -54,6 +54,13 @@ impl<'a> Reload<'a> {
     }
 }
 
+/// Gives an engine what it can take.
+pub(super) fn give(config: &Config, engine: &mut Engine) {
+    if let Err(error) = engine.reconfigure(config) {
+        warn(&format!("SIGHUP: {error}; allow-list and detectors stay as they are"));
+    }
+}
+
 /// An entry that has expired silences nothing: better said now than by the finding.
 pub(super) fn warn_of_expired(config: &Config) {
     let now = now();
@@ -71,7 +78,12 @@ pub(super) fn warn_of_expired(config: &Config) {
 fn waiting(started: &Table, now: &Table) -> Vec<String> {
     let mut keys = Vec::new();
     differing("", started, now, &mut keys);
-    keys.retain(|key| !TAKEN.contains(&key.as_str()));
+    let is_taken = |key: &str| {
+        TAKEN.iter().any(|taken| {
+            key.strip_prefix(taken).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    keys.retain(|key| !is_taken(key));
     keys
 }
 
@@ -100,10 +112,7 @@ mod tests {
             ("", ""),
             ("[[allow]]\nreason = \"r\"\nowner = \"o\"\nport = 1\n", ""),
             ("[output]\nstats_interval_s = 1\nqueue_bytes = 9\n", "output.queue_bytes"),
-            (
-                "[flow]\nflows_max = 9\n[detect.beacon]\nseries_max = 9\n",
-                "detect.beacon.series_max flow.flows_max",
-            ),
+            ("[flow]\nflows_max = 9\n[detect.beacon]\nscore_low_min = 9\n", "flow.flows_max"),
         ] {
             let mut keys = waiting(&of(""), &of(text));
             keys.sort();

@@ -10,7 +10,7 @@ use super::live::{Signals, Watch};
 use super::lookout::{Lookout, Seen};
 use super::pace::Pace;
 use super::privilege::Confinement;
-use super::reload::Reload;
+use super::reload::{self, Reload};
 use super::state::Keeper;
 use super::{identity, lookout, warn};
 use crate::capture::live::find;
@@ -62,7 +62,7 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
         if signals.hangup()
             && let Some(new) = reload.reload()
         {
-            engine.set_allow_list(&new.allow);
+            reload::give(&new, &mut engine);
             pace.set_report_interval(new.output.stats_interval_s);
         }
         if pace.ticks() {

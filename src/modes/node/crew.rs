@@ -9,9 +9,9 @@ use anyhow::Context;
 use super::hand::Hand;
 use super::worker::{Order, Report, Worker};
 use crate::alert::CaptureState;
-use crate::allow;
 use crate::attribution::{Change, Watcher};
 use crate::capture::live::share_of;
+use crate::config::Config;
 use crate::engine::{Engine, Input};
 use crate::modes::kept::Kept;
 use crate::modes::live::{self, Ending, Signals};
@@ -88,10 +88,10 @@ impl Crew {
         self.tell_all(|| Order::Capture(capture), output);
     }
 
-    /// Gives everyone another allow-list.
-    pub(super) fn allow(&mut self, entries: &[allow::Entry], output: &mut dyn Sink) {
-        let entries: Arc<[allow::Entry]> = entries.into();
-        self.tell_all(|| Order::Allow(Arc::clone(&entries)), output);
+    /// Gives everyone another configuration.
+    pub(super) fn reconfigure(&mut self, config: &Config, output: &mut dyn Sink) {
+        let config = Arc::new(config.clone());
+        self.tell_all(|| Order::Reconfigure(Arc::clone(&config)), output);
     }
 
     /// Lets everyone note what their containers do.

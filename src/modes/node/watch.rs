@@ -12,13 +12,13 @@ use super::roster::Roster;
 use super::visibility::{Captured, Visibility};
 use super::worker::{Order, Report};
 use crate::alert::CaptureState;
-use crate::allow;
 use crate::attribution::report::coverage_line;
 use crate::attribution::{Change, Link, Watcher};
 use crate::capture::Interface;
 use crate::capture::live::{Counts, now};
 use crate::capture::shed::Bulk;
 use crate::cli::ResultArgs;
+use crate::config::Config;
 use crate::config::capture::Settings;
 use crate::decode::LinkType;
 use crate::detect::blind_spot::{BYPASSED, Blindness, DOWN, GONE, Sight};
@@ -340,9 +340,9 @@ impl Watch {
         }
     }
 
-    /// Takes another allow-list.
-    pub(super) fn allow(&mut self, entries: &[allow::Entry], output: &mut dyn Sink) {
-        self.crew.allow(entries, output);
+    /// Takes what of another configuration can be taken: see [`crate::engine::Engine::reconfigure`].
+    pub(super) fn reconfigure(&mut self, config: &Config, output: &mut dyn Sink) {
+        self.crew.reconfigure(config, output);
     }
 
     /// Counts of all engines.

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::alert::CaptureState;
-use crate::allow;
 use crate::capture::Interface;
 use crate::capture::live::{Counts, Heard, LiveReader, interface_of};
 use crate::capture::shed::{Bulk, Fate};
+use crate::config::Config;
 use crate::container::LinkOwner;
 use crate::detect::blind_spot::Sight;
 use crate::engine::{Engine, Input, News};
 use crate::event::LinkId;
 use crate::modes::kept::Kept;
 use crate::modes::live::{self, Ending};
+use crate::modes::reload;
 use crate::modes::state::Noting;
 use crate::modes::warn;
 use crate::output::Sink;
@@ -49,8 +50,8 @@ pub(super) enum Order {
     Capture(CaptureState),
     /// What another worker's engine has to tell.
     News(Arc<News>),
-    /// Another allow-list.
-    Allow(Arc<[allow::Entry]>),
+    /// Another configuration.
+    Reconfigure(Arc<Config>),
     /// Note what containers do: it is time to write the state.
     Note,
     /// Take what the kernel still holds, and end.
@@ -151,7 +152,7 @@ impl Worker {
             }
             Order::Capture(capture) => Input::Capture(*capture),
             Order::News(news) => Input::Node(news),
-            Order::Allow(entries) => return self.engine.set_allow_list(entries),
+            Order::Reconfigure(config) => return reload::give(config, &mut self.engine),
             Order::Note => return self.noting.begin(),
             Order::Begin | Order::End(_) => return,
         };
