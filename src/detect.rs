@@ -288,6 +288,11 @@ pub trait Detector: Any + Send {
     /// Takes that up; the container may have been seen for a moment already. Called once at most.
     fn recall(&mut self, _at: Timestamp, _container: &Container, _memory: &RawValue) {}
 
+    /// What it had to forget early, because a bound of its own was hit, so far (count).
+    fn forgotten(&self) -> u64 {
+        0
+    }
+
     /// The capture is over, and every flow was closed: what a finding waited for will not come.
     fn end_capture(&mut self, _verdicts: &mut Vec<Verdict>) {}
 }

@@ -1,6 +1,7 @@
 //! The straight line: frame, packet, flow, protocol, event, detector, alert, record.
 
 mod copies;
+mod forgotten;
 mod judge;
 mod remember;
 mod share;
@@ -467,10 +468,7 @@ impl Line {
         stats.containers = self.judge.containers.len() as u64;
         stats.containers_refused = self.judge.containers.refused();
         stats.containers_unmatched = self.judge.containers.unmatched().len() as u64;
-        stats.names_evicted =
-            self.judge.containers.iter().map(|container| container.names.evicted()).sum();
-        stats.destinations_evicted = self.judge.baseline.destinations.evicted()
-            + self.judge.containers.iter().map(|c| c.destinations.evicted()).sum::<u64>();
+        self.judge.count_forgotten(stats);
         stats.alerts = self.judge.alerts.emitted();
         stats.alerts_allowed = self.judge.alerts.silenced();
         stats.alerts_evicted = self.judge.alerts.evicted();

@@ -1,5 +1,6 @@
 //! What leaves the engine: records, borrowed from its state, and the trait that takes them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::alert::{Alert, Inputs};
@@ -202,6 +203,10 @@ pub struct Stats {
     pub names_evicted: u64,
     /// Destinations forgotten early: `baseline.destinations_max` was hit (count).
     pub destinations_evicted: u64,
+    /// What detectors forgot early, by detector: a bound under `[detect]` was hit (count).
+    pub detectors_evicted: BTreeMap<&'static str, u64>,
+    /// Workloads forgotten early: `state.workloads_max` or `state.bytes_max` was hit (count).
+    pub workloads_evicted: u64,
     /// Alerts by what became of them (count).
     pub alerts: u64,
     /// Alerts that an allow-list entry silenced (count).

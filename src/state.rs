@@ -281,7 +281,8 @@ impl Memories {
         merged
     }
 
-    fn evicted(&self) -> u64 {
+    /// Workloads that had to go for want of room so far (count).
+    pub fn evicted(&self) -> u64 {
         self.workloads.evicted() + self.too_much
     }
 

@@ -419,3 +419,19 @@ fn other_settings_of_detectors_judge_what_comes_after_them() {
     assert_eq!((alerts(deaf, deaf), alerts("", deaf)), (0, 0));
     assert!(alerts("", "") > 0 && alerts(deaf, "") > 0);
 }
+
+#[test]
+fn what_detectors_forget_early_is_counted() {
+    let frames = common::frames(Path::new("pcaps/malicious/exfil-split.pcap")).unwrap();
+    let tight =
+        "[detect.beacon]\ncandidates_max = 2\n[detect.exfiltration]\ndestinations_max = 2\n";
+    for (text, forgets) in [("", false), (tight, true)] {
+        let mut engine = Engine::new(&Config::parse(text).unwrap()).unwrap();
+        frames.iter().for_each(|frame| engine.handle(frame.as_input(), &mut Findings));
+        engine.finish(&mut Findings);
+        let counted = &engine.stats().detectors_evicted;
+        for detector in ["beacon", "exfiltration"] {
+            assert_eq!(counted[detector] > 0, forgets, "{detector}: {counted:?}");
+        }
+    }
+}

@@ -157,6 +157,15 @@ impl Detector for Beacon {
             !over
         });
     }
+
+    fn forgotten(&self) -> u64 {
+        [&self.connections, &self.datagrams, &self.unanswered]
+            .map(Table::evicted)
+            .iter()
+            .sum::<u64>()
+            + self.streams.evicted()
+            + self.domains.evicted()
+    }
 }
 
 impl Beacon {

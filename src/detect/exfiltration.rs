@@ -163,6 +163,10 @@ impl Detector for Exfiltration {
     fn end_capture(&mut self, verdicts: &mut Vec<Verdict>) {
         self.split_again(verdicts);
     }
+
+    fn forgotten(&self) -> u64 {
+        self.candidates.evicted() + self.destinations.evicted() + self.served.evicted()
+    }
 }
 
 impl Exfiltration {

@@ -144,6 +144,11 @@ impl Detector for ReverseShell {
         }
     }
 
+    fn forgotten(&self) -> u64 {
+        let kept = [self.watched.evicted(), self.open.evicted(), self.told.evicted()];
+        self.heads.evicted() + kept.into_iter().sum::<u64>()
+    }
+
     fn end_capture(&mut self, verdicts: &mut Vec<Verdict>) {
         let ended = self.open.iter().filter(|(_, open)| open.flows == 0);
         verdicts.extend(

@@ -16,6 +16,7 @@ use crate::state::Memories;
 use crate::time::Timestamp;
 
 use super::ConfigError;
+use super::forgotten::Forgotten;
 use super::remember::Watched;
 
 /// Containers silent for longer are not asked each minute (nanoseconds: one day).
@@ -29,6 +30,8 @@ pub(super) struct Judge {
     pub(super) memories: Option<Memories>,
     /// Place of the container whose turn it is.
     pub(super) next_to_remember: usize,
+    /// What was forgotten early about containers that are gone.
+    pub(super) forgotten_of_gone: Forgotten,
     factories: Vec<Box<dyn Factory>>,
     verdicts: Vec<Verdict>,
 }
@@ -42,6 +45,7 @@ impl Judge {
             alerts: Alerts::new(&config.alert, AllowList::new(&config.allow)),
             memories: None,
             next_to_remember: 0,
+            forgotten_of_gone: Forgotten::default(),
             factories,
             verdicts: Vec::new(),
         })
@@ -110,6 +114,7 @@ impl Judge {
     /// A link is gone, and its container with it: what was found about it is over.
     pub(super) fn disown(&mut self, at: Timestamp, link: LinkId, output: &mut dyn Output) {
         let Some((container, watched)) = self.containers.disown(link) else { return };
+        self.forgotten_of_gone.add(&container, &watched);
         let memory = self.memory(&container, &watched);
         if let (Some(memories), Some(memory)) = (&mut self.memories, memory) {
             memories.set(&memory);

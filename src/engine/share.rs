@@ -98,6 +98,8 @@ impl Stats {
             tls_handshakes,
             names_evicted,
             destinations_evicted,
+            detectors_evicted,
+            workloads_evicted,
             alerts,
             alerts_allowed,
             alerts_evicted,
@@ -112,6 +114,11 @@ impl Stats {
         }
         self.last_ns = self.last_ns.max(*last_ns);
         self.undecoded.add(undecoded);
+        for (detector, more) in detectors_evicted {
+            *self.detectors_evicted.entry(detector).or_default() += more;
+        }
+        // What one keeps, all keep.
+        self.workloads_evicted = self.workloads_evicted.max(*workloads_evicted);
         for (sum, more) in [
             (&mut self.frames, frames),
             (&mut self.frame_bytes, frame_bytes),

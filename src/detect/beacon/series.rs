@@ -201,6 +201,11 @@ impl<T: Default> Table<T> {
         }
     }
 
+    /// Candidates and series that had to make room so far (count).
+    pub(super) const fn evicted(&self) -> u64 {
+        self.candidates.evicted() + self.tracked.evicted()
+    }
+
     /// Notes a beat of `key`. Returns its series from the third beat on.
     ///
     /// `own_port` tells a repeated packet from a new attempt where `new_port_only` is set: a beat

@@ -64,6 +64,11 @@ impl Served {
         }
     }
 
+    /// Ports that had to make room so far (count).
+    pub(super) const fn evicted(&self) -> u64 {
+        self.ports.evicted()
+    }
+
     /// Counts what a caller fetched and gave. Returns the account of the port.
     pub(super) fn count(
         &mut self,

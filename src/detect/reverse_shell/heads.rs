@@ -83,15 +83,21 @@ impl Head {
 pub(super) struct Heads {
     waiting: Vec<Head>,
     next: usize,
+    evicted: u64,
 }
 
 impl Heads {
     pub(super) const fn new() -> Self {
-        Self { waiting: Vec::new(), next: 0 }
+        Self { waiting: Vec::new(), next: 0, evicted: 0 }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Turns that had to make room so far (count).
+    pub(super) const fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// Takes the head of a flow's turn out.
@@ -105,6 +111,7 @@ impl Heads {
             self.waiting.push(head);
         } else if let Some(place) = self.waiting.get_mut(self.next % HEADS_MAX) {
             *place = head;
+            self.evicted += 1;
             self.next = (self.next + 1) % HEADS_MAX;
         }
     }
@@ -243,6 +250,7 @@ mod tests {
             heads.put(Head::new(flow, Side::Originator, Timestamp::from_nanos(0), Some(0)));
         }
         assert!(heads.waiting.len() <= HEADS_MAX);
+        assert_eq!(heads.evicted(), 100 - HEADS_MAX as u64);
         assert!(heads.take(1).is_none());
         assert!(heads.take(100).is_some() && heads.take(100).is_none());
     }

@@ -145,11 +145,28 @@ fn lines(stats: &Stats) -> Vec<String> {
             "destinations were",
             "forgotten early: a bound of [baseline]",
         ),
+        (
+            stats.workloads_evicted,
+            "workload was",
+            "workloads were",
+            "forgotten early: state.workloads_max or state.bytes_max",
+        ),
         (stats.alerts_evicted, "open finding was", "open findings were", "dropped: alert.open_max"),
     ] {
         say(
             number,
             format!("{} {} {bound} was hit.", count(number), if number == 1 { one } else { many }),
+        );
+    }
+    for (detector, number) in &stats.detectors_evicted {
+        let were = if *number == 1 { "was" } else { "were" };
+        let what = "of what it watches";
+        say(
+            *number,
+            format!(
+                "`{detector}`: {} {what} {were} forgotten early: a bound of [detect.{detector}] was hit.",
+                count(*number)
+            ),
         );
     }
     say(
