@@ -35,7 +35,7 @@ use crate::detect::{Describe, Detector, Rule, Seen, Severity, Verdict};
 use crate::event::{Event, EventKinds, Fact, FlowEnd, IpProtocol, Side, Turn};
 use crate::time::Timestamp;
 
-use channel::{Channel, has_rhythm, is_established, may_be_read, opening};
+use channel::{Channel, has_rhythm, is_handshake, may_be_read, opening};
 use heads::{Head, Heads, Opening};
 use rhythm::Rhythm;
 use text::{Command, Text};
@@ -196,7 +196,7 @@ impl ReverseShell {
             watch.cut_turns += u32::from(short && cut_frames > watch.cut_frames);
             watch.cut_frames = cut_frames;
         }
-        if channel == Channel::Tls && watch.text.is_none() && !is_established(seen) {
+        if channel == Channel::Tls && watch.text.is_none() && is_handshake(seen, turn) {
             return;
         }
         let totals = (totals[seen.side.index()], totals[seen.side.other().index()]);

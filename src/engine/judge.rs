@@ -196,6 +196,13 @@ impl Judge {
         }
     }
 
+    /// The stream turned out to be no TLS: the name in its hello is what anyone can write there.
+    pub(super) fn withdraw_name(&self, at: Timestamp, flow: &mut Flow) {
+        let container = flow.containers[0].and_then(|number| self.containers.get(number));
+        flow.name =
+            container.and_then(|container| container.names.of(at, flow.responder.ip).cloned());
+    }
+
     /// Notes what moved between a container and a responder that has answered with payload.
     pub(super) fn note_payload(&mut self, at: Timestamp, flow: &Flow, payload_bytes: [u64; 2]) {
         let Some(number) = flow.containers[0] else { return };

@@ -176,6 +176,12 @@ impl Work<'_> {
                 dns_text,
             },
         );
+        if verdict.is_unknown()
+            && flow.facts.as_deref().and_then(|facts| facts.tls.as_deref()).is_some()
+            && flow.app.is_some()
+        {
+            judge.withdraw_name(*at, flow);
+        }
         flow.app = verdict.app();
         flow.outer = session.outer();
         flow.app_unknown = verdict.is_unknown();

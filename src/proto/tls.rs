@@ -34,6 +34,10 @@ const SERVER_HELLO: u8 = 2;
 const CERTIFICATE: u8 = 11;
 const SERVER_KEY_EXCHANGE: u8 = 12;
 
+/// Shortest encrypted record of any version, which holds a tag or a MAC of 16 bytes at least, but for
+/// ciphers that RFC 7366 and 8446 have left behind.
+const CIPHERTEXT_BYTES_MIN: usize = 16;
+
 /// Shortest encrypted record of TLS 1.3 that can hold a Finished message: 4 of header, 32 of hash,
 /// 1 of type, 16 of tag (bytes). Shorter ones hold an alert.
 const FINISHED_BYTES_MIN: usize = 53;
@@ -161,6 +165,12 @@ impl Tls {
         sink: &mut Sink<'_>,
     ) -> Option<Appetite> {
         let from_server = self.client.is_some_and(|client| client != from);
+        if kind == Content::ApplicationData
+            && (length < CIPHERTEXT_BYTES_MIN || from_server && !self.server_hello)
+        {
+            self.report(sink);
+            return Some(Appetite::Contradicted);
+        }
         match kind {
             Content::ChangeCipherSpec => {
                 // Before TLS 1.3 the server goes straight to encryption when it resumes.

@@ -3,7 +3,7 @@
 use super::heads::{Head, Opening};
 use super::rhythm::Framing;
 use crate::detect::Seen;
-use crate::event::Manner;
+use crate::event::{Manner, Turn};
 
 /// What a flow's bytes are wrapped in, as far as that matters here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,6 +89,8 @@ pub(super) fn opening(
     }
 }
 
+const SSH_PORT: u16 = 22;
+
 /// Whether the rhythm of this flow may mean anything.
 pub(super) fn has_rhythm(seen: &Seen<'_>, channel: Channel) -> bool {
     if channel == Channel::Known {
@@ -104,14 +106,18 @@ pub(super) fn has_rhythm(seen: &Seen<'_>, channel: Channel) -> bool {
         .as_deref()
         .and_then(|facts| facts.tls.as_deref())
         .is_some_and(|tls| !tls.alpn_offered.is_empty());
-    channel != Channel::Ssh && !web
+    // Without its first bytes, SSH is told by its port.
+    let older_ssh = seen.flow.midstream && seen.flow.responder.port == SSH_PORT;
+    channel != Channel::Ssh && !older_ssh && !web
 }
 
-/// The handshake is over, or was not seen at all.
-pub(super) fn is_established(seen: &Seen<'_>) -> bool {
-    seen.flow
-        .facts
-        .as_deref()
-        .and_then(|facts| facts.tls.as_deref())
-        .is_none_or(|tls| tls.established)
+/// Turns of a handshake at most (count): both hellos twice, certificates and keys, both ends of it, tickets
+/// (RFC 8446, 2 and 4.1.4; RFC 5246, 7.3).
+const HANDSHAKE_TURNS: u32 = 6;
+
+/// A turn of a handshake that is not over. One that the capture lacks a part of never seems to be, and
+/// must not hide what follows.
+pub(super) fn is_handshake(seen: &Seen<'_>, turn: &Turn) -> bool {
+    let tls = seen.flow.facts.as_deref().and_then(|facts| facts.tls.as_deref());
+    turn.number < HANDSHAKE_TURNS && tls.is_some_and(|tls| !tls.established)
 }

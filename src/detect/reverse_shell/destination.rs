@@ -22,6 +22,8 @@ pub(super) struct Destination {
     pub(super) self_signed: Option<bool>,
     /// TLS on another port than its usual ones, or no known protocol at all.
     pub(super) unusual_port: bool,
+    /// The flow is older than the capture: what it began with, and what asked for its name, is unknown.
+    pub(super) older: bool,
     /// This is the container's first flow to it.
     pub(super) first_seen: bool,
     /// Containers of the node that use it (count; 64 means 64 or more).
@@ -52,27 +54,32 @@ impl Destination {
             flow.opened.seconds_since(all.first_seen) >= FAMILIAR_S && !all.is_suspected(seen.at)
         });
         let known = resolved.and_then(|name| settings.known_services.find(name));
+        let older = flow.midstream;
         Self {
+            older,
             external: seen.peer_zone() == Zone::External,
             shared: name.is_some() && siblings >= settings.siblings_min && familiar,
             name,
             known: known.filter(|known| !known.carries_strangers).map(|k| k.entry.to_owned()),
             self_signed: certificate.map(|certificate| certificate.self_signed),
-            unusual_port: !usual.contains(&flow.responder.port),
-            first_seen: own.is_none_or(|own| own.flows <= 1 || own.first_seen >= flow.opened),
+            unusual_port: !(usual.contains(&flow.responder.port)
+                || older && channel == Channel::Raw),
+            first_seen: !older
+                && own.is_none_or(|own| own.flows <= 1 || own.first_seen >= flow.opened),
             siblings,
         }
     }
 
     /// Looks like any service on the Internet: TLS to a name, not with a certificate of its own.
     pub(super) fn is_ordinary(&self, channel: Channel) -> bool {
-        channel == Channel::Tls && self.name.is_some() && self.self_signed != Some(true)
+        let named = self.name.is_some() || self.older;
+        channel == Channel::Tls && named && self.self_signed != Some(true)
     }
 
     /// Reasons to look twice (count, 0 to 4): no name, its own certificate, an unusual port, and
-    /// never seen before.
+    /// never seen before. What lies before the capture is none.
     pub(super) fn oddities(&self) -> u32 {
-        u32::from(self.name.is_none())
+        u32::from(self.name.is_none() && !self.older)
             + u32::from(self.self_signed == Some(true))
             + u32::from(self.unusual_port)
             + u32::from(self.first_seen && self.external)

@@ -161,7 +161,14 @@ impl Case {
             ));
         }
         if !self.destination.external {
-            against.push("The peer is inside the cluster's networks.".into());
+            against.push("The peer's address is private, or one of the cluster's.".into());
+        }
+        if self.destination.older && !matches!(self.ground, Ground::Text(_)) {
+            against.push(
+                "The connection is older than the capture: the handshake, greeting or name that \
+                 might explain it was not seen, and none of them counts as missing."
+                    .into(),
+            );
         }
         if seen.flow.direction_inferred {
             against.push("The flow's beginning was not seen: who opened it is a guess.".into());

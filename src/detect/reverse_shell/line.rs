@@ -26,6 +26,9 @@ pub(super) struct Line {
     /// Bytes taken, and those of them that are no text (count).
     pub(super) taken: u32,
     odd: u32,
+    /// White space among the bytes taken, and keys of JSON (`":`; count).
+    pub(super) blanks: u16,
+    pub(super) keys: u16,
     /// More than a quarter of at least 64 bytes is no text: three quarters of 7-bit characters are
     /// what Zhang & Paxson's detector of interactive traffic asks for (USENIX Security 2000).
     pub(super) binary: bool,
@@ -51,6 +54,8 @@ impl Line {
             next: 0,
             taken: 0,
             odd: 0,
+            blanks: 0,
+            keys: 0,
             binary: false,
             last: 0,
         }
@@ -79,6 +84,11 @@ impl Line {
     pub(super) fn feed(&mut self, byte: u8) -> Fed {
         const PASTE: &[u8] = b"?2004h";
         self.taken = self.taken.saturating_add(1);
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => self.blanks = self.blanks.saturating_add(1),
+            b':' if self.text().ends_with(b"\"") => self.keys = self.keys.saturating_add(1),
+            _ => {}
+        }
         // Looked at every 64 bytes, wherever segments end.
         if self.taken.is_multiple_of(64) {
             self.binary |= self.odd * 4 > self.taken;

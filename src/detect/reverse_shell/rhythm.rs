@@ -15,9 +15,12 @@ const KEPT: usize = 16;
 /// A sign of life is no bigger (bytes), nor is its answer.
 const KEEPALIVE_BYTES: u16 = 128;
 
-/// From one keystroke to the next: 30 ms to 2 s (Zhang & Paxson take 10 ms to 2 s; below 30 ms
-/// come machines).
-const KEYSTROKE_GAP_NS: std::ops::RangeInclusive<u64> = 30_000_000..=2_000_000_000;
+/// From one keystroke to the next within a word: 30 ms to half a second (Zhang & Paxson take 10 ms to
+/// 2 s; below 30 ms come machines, and after half a second any protocol's next question).
+const KEYSTROKE_GAP_NS: std::ops::RangeInclusive<u64> = 30_000_000..=500_000_000;
+
+/// Keys are typed in words: of all questions with their answers, keystrokes are one in so many or more.
+const PAIRS_PER_ECHO_MAX: u16 = 4;
 
 /// A terminal echoes at once, seen at the container's own interface (250 ms leaves room for a busy
 /// one), and echoes no more than the key and a little control around it.
@@ -90,6 +93,8 @@ pub(super) struct Rhythm {
     /// The peer's last turn: bytes, end, silence before it.
     last_peer: Option<(u64, u64, u64)>,
     echoes: u16,
+    /// Turns of the peer with an answer of the container (count).
+    pairs: u16,
     quick: Quick,
 }
 
@@ -166,6 +171,7 @@ impl Rhythm {
             own_keepalive: (0, 0),
             last_peer: None,
             echoes: 0,
+            pairs: 0,
             quick: Quick {
                 pairs: 0,
                 sizes: 0,
@@ -272,6 +278,7 @@ impl Rhythm {
         let small =
             asked <= framing.keystroke_bytes && answer <= asked.saturating_add(ECHO_EXTRA_BYTES);
         let quick = delay_ns <= ECHO_NS && delay_ns < gap_ns;
+        self.pairs = self.pairs.saturating_add(1);
         if small && quick && KEYSTROKE_GAP_NS.contains(&gap_ns) {
             self.echoes = self.echoes.saturating_add(1);
         }
@@ -358,6 +365,12 @@ impl Rhythm {
         known
     }
 
+    /// Keystrokes that were echoed (count); none, where they are few among what the peer sends.
+    fn keystrokes(&self) -> u32 {
+        let typed = self.echoes.saturating_mul(PAIRS_PER_ECHO_MAX) >= self.pairs;
+        if typed { u32::from(self.echoes) } else { 0 }
+    }
+
     fn exchanges(&self) -> &[Exchange] {
         self.ring.get(..(self.put as usize).min(KEPT)).unwrap_or_default()
     }
@@ -407,7 +420,7 @@ impl Rhythm {
             spread: deviation(answers()),
             questions: count as u32,
             followed: share(followed as u32, count as u32),
-            echoes: u32::from(self.echoes),
+            echoes: self.keystrokes(),
         }
     }
 
@@ -434,7 +447,7 @@ impl Rhythm {
                 spread: (quick.squares / pairs).sqrt(),
                 questions: u32::from(quick.pairs),
                 followed: 0.0,
-                echoes: u32::from(self.echoes),
+                echoes: self.keystrokes(),
             }
         })
     }

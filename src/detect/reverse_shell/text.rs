@@ -10,6 +10,13 @@ use super::told::Told;
 use super::verbs::Verbs;
 use crate::time::Timestamp;
 
+/// Text has white space once in so many bytes (count): English prose has it in 6, tables in 3, lines of
+/// numbers in 20 or less.
+const BYTES_PER_BLANK_MAX: u64 = 25;
+
+/// JSON without white space has a key once in so many bytes (count).
+const BYTES_PER_KEY_MAX: u64 = 100;
+
 /// A command that the peer sent: its place in the table of verbs, when, and from which port.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Command {
@@ -311,7 +318,7 @@ impl Text {
             Some(Verb::Strong(verb) | Verb::Weak(verb)) => Some(verb),
             None => None,
         };
-        self.told.first_verb = self.told.first_verb.or(answering.first.filter(|_| known)).or(last);
+        self.told.first_verb = self.told.first_verb.or(answering.first).or(last);
         let line = first.then_some(answering.line);
         let told = self.told.answered((strong, weak), line, form, !sign.is_empty());
         first || told
@@ -341,10 +348,18 @@ impl Text {
         self.own.binary || self.peer.binary
     }
 
-    /// Readable, and long enough to say so: what is no shell by its words then hardly is one.
-    pub(super) const fn is_readable(&self) -> bool {
+    /// Readable, and long enough to say so: what is no shell by its words then hardly is one. Printable
+    /// bytes alone are no text: those of a cipher that keeps them printable (each byte XORed with one key)
+    /// have hardly any white space among them, nor the keys of JSON.
+    pub(super) fn is_readable(&self) -> bool {
         let encoded = self.encoded > 0 && self.encoded * 4 >= self.lines * 3;
-        !self.is_binary() && !encoded && self.own.taken >= 16 && self.peer.taken >= 4
+        let sum =
+            |count: fn(&Line) -> u16| u64::from(count(&self.own)) + u64::from(count(&self.peer));
+        let taken = u64::from(self.own.taken) + u64::from(self.peer.taken);
+        let words = sum(|line| line.blanks) * BYTES_PER_BLANK_MAX >= taken;
+        let json = sum(|line| line.keys) * BYTES_PER_KEY_MAX >= taken;
+        let long = self.own.taken >= 16 && self.peer.taken >= 4;
+        !self.is_binary() && !encoded && long && (words || json)
     }
 
     /// Adds up the evidence.

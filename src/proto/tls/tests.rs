@@ -168,6 +168,23 @@ fn handshakes_are_followed_to_their_end() {
             last: &["TlsHandshake", "established: false"],
         },
         Row {
+            case: "a hello, and records that no TLS server sends before its own",
+            said: vec![(C, hello(true)), (S, data(100))],
+            app: "failed",
+            last: &["TlsHandshake", "established: false"],
+        },
+        Row {
+            case: "records too short for any cipher",
+            said: vec![
+                (C, hello(true)),
+                (S, record(22, &server_hello(true, &[]))),
+                (S, data(2)),
+                (C, data(40)),
+            ],
+            app: "failed",
+            last: &["TlsHandshake", "established: false"],
+        },
+        Row {
             case: "application data without a handshake",
             said: vec![(C, data(100)), (S, data(100))],
             app: "failed",

@@ -112,5 +112,5 @@ fn what_is_held_is_bounded() {
     let settings = Settings::default();
     assert_eq!(scene.detector.watched.len(), settings.watched_max);
     assert!(size_of::<Watch>() <= 512, "{}", size_of::<Watch>());
-    assert!(size_of::<Text>() <= 640, "{}", size_of::<Text>());
+    assert!(size_of::<Text>() <= 656, "{}", size_of::<Text>());
 }

@@ -220,3 +220,34 @@ fn a_server_is_driven_by_nature() {
     assert!(finding.title.contains("may drive"), "{}", finding.title);
     assert!(finding.against[0].starts_with("Servers"), "{:?}", finding.against);
 }
+
+/// Short questions and short answers are no keystrokes, however many: nobody types one every two
+/// seconds, and nobody types whole words at once.
+#[test]
+fn questions_of_a_field_bus_are_no_keystrokes() {
+    let mut script = Vec::new();
+    for index in 0..40_usize {
+        let pause = [2_343, 310, 852, 5_297, 1_004, 2_280, 440, 8_959, 1_616, 647][index % 10];
+        script.extend([c(pause, P, 12), c(20, C, 12 + index * 7 % 20)]);
+    }
+    let findings = Scene::new(Side::Originator).play(&script).end();
+    assert!(findings.iter().all(|(_, finding)| finding.evidence["keystrokes_echoed"] == 0));
+    assert!(worst(&findings).is_none_or(|(_, severity)| severity <= Severity::Medium));
+}
+
+/// Of a connection older than the capture neither name nor protocol can be missing.
+#[test]
+fn what_lies_before_the_capture_is_not_odd() {
+    for (midstream, expected) in [(false, Severity::High), (true, Severity::Medium)] {
+        let mut scene = Scene::new(Side::Originator);
+        scene.flow.midstream = midstream;
+        let findings = scene.play(&lines(&PAUSES, 8, &OUTPUTS)).end();
+        assert_eq!(worst(&findings).unwrap().1, expected, "midstream: {midstream}");
+        let said = findings[0].1.against.iter().any(|line| line.contains("older than the capture"));
+        assert_eq!(said, midstream);
+    }
+    let mut ssh = Scene::new(Side::Responder);
+    ssh.flow.midstream = true;
+    ssh.flow.responder.port = 22;
+    assert!(is_silent(&ssh.play(&typed(&PAUSES, 36, 36, &OUTPUTS)).end()), "ssh to the container");
+}

@@ -338,3 +338,36 @@ fn a_script_without_pauses_is_found_in_tls() {
     let findings = Scene::new(Side::Originator).tls(None).play(&script).end();
     assert_eq!(worst(&findings).unwrap().0, "shell.reverse.encrypted");
 }
+
+/// A capture that lacks a piece of the handshake, or its snap length does, never sees it completed.
+#[test]
+fn a_handshake_that_was_not_seen_whole_hides_nothing() {
+    let mut scene = Scene::new(Side::Originator).tls(None);
+    scene.flow.facts_mut().tls = Some(Box::default());
+    let findings = scene.play(&lines(&PAUSES, 24, &OUTPUTS)).end();
+    assert_eq!(worst(&findings).unwrap().0, "shell.reverse.encrypted");
+}
+
+/// XORed with one byte, text stays printable; to read it is another thing.
+#[test]
+fn printable_bytes_are_no_text() {
+    let words =
+        ["id", "ls -la /tmp", "cat /etc/passwd", "ps aux", "uname -a", "find / -perm -4000"];
+    let answers =
+        ["uid=48(www) gid=48(www)", "total 8 drwxrwxrwt 2 root root", "root:x:0:0:root:/root"];
+    let worst_with = |key: u8| {
+        let mut scene = Scene::new(Side::Originator);
+        let hidden = |text: &str| {
+            let bytes = text.bytes().map(|byte| byte ^ key).collect();
+            What::Text(String::from_utf8(bytes).unwrap().leak())
+        };
+        for (index, pause) in PAUSES.iter().enumerate() {
+            scene.say(*pause, P, hidden(words[index % words.len()]));
+            scene.say(3, C, hidden(&answers[index % 3].repeat(1 + index * 5 % 17)));
+        }
+        worst(&scene.end())
+    };
+    for key in [0x5a, 0x13, 0x01] {
+        assert_eq!(worst_with(key), Some(("shell.reverse.encrypted", Severity::High)), "{key:#x}");
+    }
+}
