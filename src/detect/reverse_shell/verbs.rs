@@ -288,10 +288,39 @@ pub(super) const VERBS: &[(&str, Takes)] = &[
     ("zsh", Any),
 ];
 
+/// Where the verbs begin that start with each letter; before them stand those that start with none.
+const INITIALS: [usize; 27] = {
+    let mut initials = [VERBS.len(); 27];
+    let mut place = VERBS.len();
+    while place > 0 {
+        place -= 1;
+        let letter = VERBS[place].0.as_bytes()[0];
+        if letter.is_ascii_lowercase() {
+            initials[(letter - b'a') as usize] = place;
+        }
+    }
+    let mut letter = 26;
+    while letter > 0 {
+        letter -= 1;
+        if initials[letter] == VERBS.len() {
+            initials[letter] = initials[letter + 1];
+        }
+    }
+    initials
+};
+
 /// The verb of a program's name.
 pub(super) fn verb(program: &[u8]) -> Option<(u8, Takes)> {
-    let index = VERBS.binary_search_by(|(name, _)| name.as_bytes().cmp(program)).ok()?;
-    Some((u8::try_from(index).ok()?, VERBS[index].1))
+    let (from, to) = match program.first()? {
+        letter @ b'a'..=b'z' => {
+            let letter = usize::from(letter - b'a');
+            (*INITIALS.get(letter)?, *INITIALS.get(letter + 1)?)
+        }
+        _ => (0, INITIALS[0]),
+    };
+    let named = VERBS.get(from..to)?.iter().position(|(name, _)| name.as_bytes() == program)?;
+    let place = from + named;
+    Some((u8::try_from(place).ok()?, VERBS.get(place)?.1))
 }
 
 #[cfg(test)]
@@ -302,5 +331,9 @@ mod tests {
     fn the_table_of_verbs_is_sorted_and_fits_its_bits() {
         assert!(VERBS.is_sorted_by(|a, b| a.0 < b.0));
         assert!(VERBS.len() <= 256);
+        for (place, (name, takes)) in VERBS.iter().enumerate() {
+            assert_eq!(verb(name.as_bytes()), Some((place as u8, *takes)), "{name}");
+        }
+        assert_eq!([verb(b""), verb(b"zz"), verb(b"Id"), verb(b"]"), verb(b"xxx")], [None; 5]);
     }
 }
