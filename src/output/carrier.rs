@@ -73,6 +73,11 @@ pub trait Carrier: Send {
     fn dropped(&self) -> Option<Counts> {
         None
     }
+
+    /// Bytes and records that a batch of bulk should not exceed (count); `None` where any size is as good.
+    fn batch_max(&self) -> Option<[u64; 2]> {
+        None
+    }
 }
 
 impl<W: Write + Send + ?Sized> Carrier for W {
@@ -96,5 +101,9 @@ impl Carrier for Box<dyn Carrier> {
 
     fn dropped(&self) -> Option<Counts> {
         (**self).dropped()
+    }
+
+    fn batch_max(&self) -> Option<[u64; 2]> {
+        (**self).batch_max()
     }
 }

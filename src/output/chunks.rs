@@ -14,6 +14,8 @@ const RECORD_BYTES: usize = 16 << 10;
 pub(super) struct Chunks<W> {
     writer: W,
     bytes: Vec<u8>,
+    /// Bytes and records (count) of a chunk.
+    chunk: [u64; 2],
     /// Complete records among the bytes, and where they end.
     records: Counts,
     done_bytes: usize,
@@ -25,9 +27,11 @@ impl<W: Carrier> Chunks<W> {
     /// Nothing collected.
     pub(super) fn new(writer: W) -> Self {
         let bytes = Vec::with_capacity(CHUNK_BYTES + RECORD_BYTES);
+        let [most_bytes, most_records] = writer.batch_max().unwrap_or([u64::MAX; 2]);
         Self {
             writer,
             bytes,
+            chunk: [most_bytes.min(CHUNK_BYTES as u64), most_records],
             records: Counts::default(),
             done_bytes: 0,
             error: None,
@@ -51,7 +55,7 @@ impl<W: Carrier> Chunks<W> {
         self.done_bytes = self.bytes.len();
         if urgent {
             self.flush();
-        } else if self.done_bytes >= CHUNK_BYTES {
+        } else if self.done_bytes as u64 >= self.chunk[0] || self.records.total() >= self.chunk[1] {
             self.write_done();
         }
     }

@@ -269,6 +269,12 @@ impl Carrier for Queue {
     fn dropped(&self) -> Option<Counts> {
         Some(self.0.state().dropped)
     }
+
+    /// What is being written cannot make room any more, however long that takes: it must not be all that
+    /// the queue holds.
+    fn batch_max(&self) -> Option<[u64; 2]> {
+        Some([self.0.bytes_max / ALL, self.0.records_max / ALL])
+    }
 }
 
 impl Writer {

@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 
 use super::*;
+use crate::output::chunks::Chunks;
 
 /// A writer whose reader never reads, filled until nothing more goes.
 fn stuck(settings: &Settings) -> (Queue, Writer, UnixStream) {
@@ -53,6 +55,47 @@ fn an_alert_takes_the_place_of_what_is_none() {
     assert_eq!(writer.dropped().to_string(), "1 flow", "three of four");
     queue.carry(batch(b"x", RecordKind::Alert)).unwrap();
     assert_eq!(writer.dropped().to_string(), "1 flow, 1 dns", "the oldest that waited");
+}
+
+/// Its reader never reads.
+struct Stopped(mpsc::Receiver<()>);
+
+impl Write for Stopped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is half written cannot make room: it is a part of the queue alone.
+#[test]
+fn a_queue_as_small_as_a_chunk_has_room_for_alerts() {
+    for (queue_bytes, queue_records_max) in [(64 << 10, 1_000), (4 << 20, 16)] {
+        let settings = Settings { queue_bytes, queue_records_max, stats_interval_s: 0 };
+        let (_reader, file) = mpsc::channel();
+        let (queue, writer) = start(&settings, Stopped(file), || {}, |_| {}).unwrap();
+        let mut chunks = Chunks::new(queue);
+        let mut record = |kind, bytes| {
+            let buffer = chunks.buffer();
+            buffer.resize(buffer.len() + bytes, b'x');
+            chunks.record_done(kind);
+        };
+        while writer.0.state().writing.total() == 0 {
+            record(RecordKind::Flow, 1_000);
+        }
+        for _ in 0..10 {
+            for _ in 0..1_000 {
+                record(RecordKind::Flow, 1_000);
+            }
+            record(RecordKind::Alert, 2_500);
+        }
+        assert_eq!(writer.dropped().of(RecordKind::Alert), 0, "of {queue_bytes} bytes");
+        assert_eq!(writer.close(Duration::ZERO).of(RecordKind::Alert), 10);
+    }
 }
 
 #[test]
