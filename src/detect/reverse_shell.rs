@@ -39,8 +39,8 @@ use channel::{Channel, has_rhythm, is_handshake, may_be_read, opening};
 use heads::{Head, Heads, Opening};
 use rhythm::Rhythm;
 use text::{Command, Text};
-use told::Told;
-use verdict::Case;
+use told::{Tally, Told};
+use verdict::{Case, Ground};
 
 pub use settings::Settings;
 
@@ -74,6 +74,8 @@ struct Watch {
     since: Timestamp,
     /// What was reported: rule, severity, magnitude.
     reported: Option<(&'static Rule, Severity, f64)>,
+    /// Commands that the finding counts (count); nothing where it does not count this flow.
+    counted: Option<u32>,
 }
 
 impl Watch {
@@ -89,6 +91,7 @@ struct Open {
     /// Flows under it that are open (count).
     flows: u32,
     last: Timestamp,
+    tally: Tally,
 }
 
 /// The detector of one container.
@@ -366,7 +369,7 @@ impl ReverseShell {
 
     fn judge(&mut self, seen: &Seen<'_>, channel: Channel, verdicts: &mut Vec<Verdict>) {
         let Some(watch) = self.watched.get_mut(&seen.flow.id) else { return };
-        let Some(case) = Case::of(watch, seen, channel, &self.settings) else { return };
+        let Some(mut case) = Case::of(watch, seen, channel, &self.settings) else { return };
         let known = watch.reported;
         let grown = known.is_none_or(|(rule, severity, magnitude)| {
             case.severity > severity || rule.id == case.rule.id && case.magnitude > magnitude
@@ -377,6 +380,7 @@ impl ReverseShell {
         watch.reported = Some((case.rule, case.severity, case.magnitude));
         let subject = subject(seen);
         if known.is_none_or(|(rule, ..)| rule.id != case.rule.id) {
+            watch.counted = None;
             if let Some((rule, ..)) = known {
                 // What it was taken for before is absorbed.
                 self.leave(seen.at, (subject, rule.id));
@@ -389,9 +393,16 @@ impl ReverseShell {
                 rule: case.rule,
                 flows: 0,
                 last: seen.at,
+                tally: Tally::default(),
             });
             open.flows += 1;
             open.last = seen.at;
+        }
+        if let Ground::Text(reading) = &mut case.ground
+            && let Some(open) = self.open.get_mut(&(subject, case.rule.id))
+            && let Some(watch) = self.watched.get_mut(&seen.flow.id)
+        {
+            open.tally.count(reading, &mut watch.counted);
         }
         let mut finding = case.finding(seen, &self.settings);
         finding.subject = subject;
@@ -404,7 +415,13 @@ impl ReverseShell {
             return;
         }
         self.judge(seen, Channel::of(seen), verdicts);
-        let Some(watch) = self.watched.remove(&seen.flow.id) else { return };
+        let Some(mut watch) = self.watched.remove(&seen.flow.id) else { return };
+        if let Some((rule, ..)) = watch.reported
+            && let Some(text) = watch.text.as_ref().filter(|_| watch.counted.is_some())
+            && let Some(open) = self.open.get_mut(&(subject(seen), rule.id))
+        {
+            open.tally.end(text.commands, &mut watch.counted);
+        }
         // Whoever calls a container is one of many behind an address; whom it calls is one.
         if seen.outbound()
             && let Some(told) = watch.text.and_then(|text| text.told())
@@ -469,6 +486,7 @@ fn begin(since: Timestamp, own_total: u64, text: Option<Box<Text>>) -> Watch {
         cut_frames: 0,
         since,
         reported: None,
+        counted: None,
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) struct Text {
     /// Whole lines of the peer, those of them that start with a command, and times that the
     /// container answered lines (count).
     lines: u32,
-    commands: u32,
+    pub(super) commands: u32,
     answered: u32,
     /// Lines of the peer that are one word of base64 or hexadecimal digits (count).
     encoded: u32,
@@ -86,8 +86,9 @@ pub(super) struct Reading {
     pub(super) signs: Signs,
     /// Its output or prompt is root's.
     pub(super) root: bool,
-    /// Lines of the peer that start with a command (count).
+    /// Lines of the peer that start with a command, and those of them on this connection (count).
     pub(super) commands: u32,
+    pub(super) commands_here: u32,
     /// Connections that they came on, one after another (count).
     pub(super) connections: u32,
     /// Distinct commands that were answered (count).
@@ -407,6 +408,7 @@ impl Text {
             signs: self.own_signs,
             root: self.root,
             commands: self.commands.saturating_add(self.told.commands_before),
+            commands_here: self.commands,
             connections: self.told.connections_before.saturating_add(1),
             distinct_commands: self.told.distinct(),
             first_command: self.told.first_verb.map(Verb::name),

@@ -2,6 +2,7 @@
 //! command each.
 
 use super::forms::Latest;
+use super::text::Reading;
 use super::verbs::Verbs;
 
 /// Forms of answers that are remembered (count): a protocol has few.
@@ -79,5 +80,36 @@ impl Told {
         let beside = self.weak.count_beside(self.strong).min(strong + shell_only);
         let repeats = if strong >= 2 { self.repeats / 2 } else { 0 };
         (2 * strong + self.strong.constructs() + beside + repeats).min(6)
+    }
+}
+
+/// What a finding counts over all its connections, also those that overlap: what ended before another began
+/// is in that one's [`Told`], and what ends later is not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    commands: u32,
+    connections: u32,
+}
+
+impl Tally {
+    /// Counts what a connection has come to, and gives its reading the numbers of all. `counted` are those of
+    /// its commands that are counted already; nothing before the first.
+    pub(super) fn count(&mut self, reading: &mut Reading, counted: &mut Option<u32>) {
+        if self.connections == 0 {
+            self.commands = reading.commands - reading.commands_here;
+            self.connections = reading.connections - 1;
+        }
+        self.connections = self.connections.saturating_add(u32::from(counted.is_none()));
+        self.end(reading.commands_here, counted);
+        self.commands = self.commands.max(reading.commands);
+        self.connections = self.connections.max(reading.connections);
+        (reading.commands, reading.connections) = (self.commands, self.connections);
+    }
+
+    /// Counts the last commands of a connection.
+    pub(super) fn end(&mut self, commands: u32, counted: &mut Option<u32>) {
+        let more = commands.saturating_sub(counted.unwrap_or(0));
+        self.commands = self.commands.saturating_add(more);
+        *counted = Some(commands);
     }
 }

@@ -328,6 +328,32 @@ fn a_shell_may_take_each_command_on_a_connection_of_its_own() {
     assert!(is_silent(&one_each(Side::Originator, 5_000, &polls.repeat(9)).findings));
 }
 
+/// The next begins to be read while the one before it has not ended.
+#[test]
+fn connections_that_overlap_are_all_counted() {
+    let mut scene = Scene::new(Side::Originator);
+    let end = |scene: &mut Scene, id| {
+        let flow = scene.flow.id;
+        scene.flow.id = id;
+        scene.emit(&Event::FlowClosed(FlowEnd::Closed));
+        scene.flow.id = flow;
+    };
+    for id in 1..=8 {
+        scene.flow.id = id;
+        scene.flow.sides = [SideCounters::default(); 2];
+        scene.turns = Turns::new();
+        scene.say(1_000, P, What::Text("id\n"));
+        scene.say(20, C, What::Text("uid=33(www-data) gid=33(www-data) groups=33(www-data)\n"));
+        scene.say(500, P, What::Text("ls -la /\n"));
+        scene.say(20, C, What::Text("total 8\ndrwxr-xr-x 2 root root 4096 Nov 24 10:00 bin\n"));
+        if id > 1 {
+            end(&mut scene, id - 1);
+        }
+    }
+    let why = &scene.findings.last().unwrap().1.why;
+    assert!(why.contains("sent 16 shell commands (first answered: id) on 8 connections"), "{why}");
+}
+
 #[test]
 fn what_is_remembered_of_ended_connections_is_bounded() {
     let mut scene = Scene::new(Side::Originator);
