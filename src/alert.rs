@@ -204,11 +204,14 @@ impl Alerts {
             let worse = finding.severity > alert.finding.severity;
             let grown = finding.magnitude >= open.reported_magnitude * GROWTH;
             let severity = finding.severity.max(alert.finding.severity);
+            // It may be raised on another flow than before, and what was missed there is missed still.
+            let gap_bytes = finding.gap_bytes.max(alert.finding.gap_bytes);
             alert.at = at;
             alert.count += 1;
             alert.last_seen = at;
             alert.finding = finding;
             alert.finding.severity = severity;
+            alert.finding.gap_bytes = gap_bytes;
             alert.state = AlertState::Update;
             // What silenced it may have expired while it went on.
             let heard = open.silenced && !self.allow.covers(alert);

@@ -117,6 +117,16 @@ fn what_has_grown_is_told_when_it_pauses() {
 }
 
 #[test]
+fn what_was_missed_on_one_flow_is_not_forgotten_on_another() {
+    let (mut alerts, container) = (alerts(EXPIRES.replace("443", "1").as_str()), container());
+    for (magnitude, gap_bytes, told) in [(1.0, 0, 0), (10.0, 500, 500), (100.0, 0, 500)] {
+        let finding = Finding { gap_bytes, ..finding(magnitude) };
+        let alert = alerts.raise(at(0), "exfiltration", &container, finding).unwrap();
+        assert_eq!(alert.finding.gap_bytes, told);
+    }
+}
+
+#[test]
 fn as_much_is_silenced_as_would_have_been_told() {
     const VOID: &str = "reason = 'move'\nowner = 'web'\nport = 443\nexpires = 2020-01-01";
     const VALID: &str = "reason = 'move'\nowner = 'web'\nport = 443";
