@@ -277,7 +277,7 @@ impl Watch {
         while self.hear(engine, output) && ending.may_drain() {}
         self.note_counts(engine, output);
         let close = |output: &mut dyn Sink| engine.finish(output);
-        ending.finish(std::iter::once(self.kept), close, output, (writer, args))
+        ending.finish(self.capture, std::iter::once(self.kept), close, output, (writer, args))
     }
 }
 
@@ -330,6 +330,7 @@ impl Ending {
     /// Records could not be written, or packets not be kept: some were lost.
     pub(super) fn finish(
         self,
+        capture: CaptureState,
         kept: impl Iterator<Item = Kept>,
         close: impl FnOnce(&mut dyn Sink),
         output: &mut dyn Sink,
@@ -341,6 +342,12 @@ impl Ending {
         let left = writer.close(WRITTEN.saturating_sub(begin.elapsed()));
         output.flush();
         super::check_written(output, args)?;
+        // A report says so itself.
+        if !super::format(args)?.whole
+            && let Some(lost) = lost_frames(&capture)
+        {
+            warn(&lost);
+        }
         let kept = kept.map(Kept::end).fold(Ok(()), anyhow::Result::and);
         let (dropped, failure) = (writer.dropped(), writer.failure());
         let mut lost = Vec::new();
@@ -367,5 +374,37 @@ impl Ending {
         let failure = failure.map(|error| format!(" (the last failure: {error})"));
         let failure = failure.unwrap_or_default();
         bail!("{}: {}{failure}", super::place(args), lost.join("; "))
+    }
+}
+
+/// What the capture has lost, in words.
+fn lost_frames(capture: &CaptureState) -> Option<String> {
+    let mut parts = Vec::new();
+    if capture.dropped_frames > 0 {
+        parts.push(format!(
+            "{} of {} frames were dropped by kernel or interface (capture.buffer_bytes, \
+             capture.node_buffer_bytes, --buffer)",
+            capture.dropped_frames, capture.passed_frames
+        ));
+    }
+    if capture.bulk_dropped_frames > 0 {
+        let bulk = capture.bulk_dropped_frames;
+        parts.push(format!("{bulk} frames of bulk were counted under load and not analysed"));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_capture_lost_is_said_at_the_end() {
+        let mut capture = CaptureState { passed_frames: 9, ..CaptureState::default() };
+        assert_eq!(lost_frames(&capture), None);
+        (capture.dropped_frames, capture.bulk_dropped_frames) = (3, 2);
+        let said = lost_frames(&capture).unwrap();
+        assert!(said.starts_with("3 of 9 frames were dropped"), "{said}");
+        assert!(said.ends_with("2 frames of bulk were counted under load and not analysed"));
     }
 }

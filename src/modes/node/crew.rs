@@ -195,12 +195,21 @@ impl Returned {
         self.kept.push(worker.kept);
     }
 
-    /// Closes flows and findings, and gives the summary.
-    pub(super) fn close(&mut self, capture: CaptureState, output: &mut dyn Sink) {
+    /// Closes flows and findings, and gives the summary. What is said of the monitor is told to whoever has the
+    /// interface with this index.
+    pub(super) fn close(
+        &mut self,
+        capture: CaptureState,
+        (index, orders): (u32, impl Iterator<Item = Order>),
+        output: &mut dyn Sink,
+    ) {
+        let whose = share_of(index, self.engines.len() as u32) as usize;
+        let mut orders: Vec<Order> = orders.collect();
         for (place, engine) in self.engines.iter_mut().enumerate() {
+            let told = if place == whose { std::mem::take(&mut orders) } else { Vec::new() };
             match self.outputs.get_mut(place) {
-                Some(own) => end(engine, capture, &mut **own),
-                None => end(engine, capture, output),
+                Some(own) => end(engine, capture, &told, &mut **own),
+                None => end(engine, capture, &told, output),
             }
         }
         Engine::summarize(&self.engines.iter().collect::<Vec<_>>(), output);
@@ -212,8 +221,13 @@ fn place(index: u32, hands: &[Hand]) -> usize {
     share_of(index, hands.len() as u32) as usize
 }
 
-fn end(engine: &mut Engine, capture: CaptureState, output: &mut dyn Sink) {
+fn end(engine: &mut Engine, capture: CaptureState, sights: &[Order], output: &mut dyn Sink) {
     engine.handle(Input::Capture(capture), output);
+    for order in sights {
+        if let Order::Visibility { at, link, sight } = order {
+            engine.handle(Input::Visibility { at: *at, link: *link, sight: *sight }, output);
+        }
+    }
     engine.end(output);
     output.flush();
 }

@@ -90,13 +90,15 @@ impl Visibility {
         if elapsed.is_none() { Vec::new() } else { news }
     }
 
-    /// The last look.
+    /// The last look, however soon after the one before. Returns what there is to say of the monitor.
     pub(super) fn look_at_end<'a>(
         &mut self,
         capture: Counts,
         captured: impl Iterator<Item = Captured<'a>>,
-    ) {
-        self.look_now(0, capture, captured);
+    ) -> Vec<Blindness> {
+        let seconds = self.looked.map_or(0, |looked| looked.elapsed().as_secs()).max(1);
+        let news = self.look_now(seconds, capture, captured).into_iter();
+        news.filter_map(|(link, why)| why.filter(|_| link.is_none())).collect()
     }
 
     fn look_now<'a>(
@@ -233,6 +235,18 @@ mod tests {
         assert!(visibility.is_alive(&[std::process::id()]));
         assert!(!visibility.is_alive(&[u32::MAX]));
         assert!(!visibility.is_alive(&[]));
+    }
+
+    #[test]
+    fn a_run_that_ends_before_its_first_look_tells_of_its_losses() {
+        let mut visibility = Visibility::new(Path::new("/proc"));
+        let capture =
+            Counts { passed_frames: 10_000, kernel_dropped_frames: 6_000, ..Counts::default() };
+        let found = visibility.look_at_end(capture, std::iter::empty());
+        let (dropped_frames, passed_frames) = (6_000, 10_000);
+        let lost = Blindness::Drops { dropped_frames, passed_frames, seconds: 1 };
+        assert!(found.contains(&lost), "{found:?}");
+        assert!(!visibility.look_at_end(capture, std::iter::empty()).contains(&lost), "told once");
     }
 
     #[test]

@@ -390,11 +390,13 @@ impl Watch {
         let ending = Ending::begin();
         let mut returned = self.crew.end(ending, output);
         let counts = self.note_counts(&returned.reports, output);
-        self.visibility.look_at_end(counts, captured(&self.links));
+        let blind = self.visibility.look_at_end(counts, captured(&self.links));
         self.note_counts(&returned.reports, output);
+        let some = self.links.keys().min().copied().unwrap_or_default();
+        let blind = (some, blind.into_iter().map(|why| seen(MONITOR, Sight::Lost(why))));
         let kept = std::mem::take(&mut returned.kept).into_iter();
-        let close = |output: &mut dyn Sink| returned.close(self.capture, output);
-        let written = ending.finish(kept, close, output, (writer, args));
+        let close = |output: &mut dyn Sink| returned.close(self.capture, blind, output);
+        let written = ending.finish(self.capture, kept, close, output, (writer, args));
         (written, returned.engines)
     }
 
