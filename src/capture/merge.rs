@@ -32,8 +32,10 @@ pub struct Merge {
     heads: BinaryHeap<Reverse<(Timestamp, usize)>>,
     /// The input whose frame was handed out last: to be moved on before the next.
     current: Option<usize>,
-    /// Links that were met and not yet told.
+    /// Links that were met and not yet told,
     announcements: VecDeque<(LinkId, Interface)>,
+    /// and those that are gone at the end of an input.
+    gone: VecDeque<LinkId>,
     links: u32,
     /// Links of each input that has ended, but for those that another has continued.
     ended_links: Vec<Vec<Known>>,
@@ -205,7 +207,7 @@ impl Merge {
                     self.ended_bytes += source.position();
                     self.damages.extend(source.damages());
                     self.ended_links.push(std::mem::take(&mut input.links));
-                    input.head = Head::default();
+                    self.gone.extend(std::mem::take(&mut input.head).gone);
                     input.state = State::Ended;
                     return false;
                 }
@@ -238,6 +240,9 @@ impl Source for Merge {
         let number = loop {
             if let Some((link, interface)) = self.announcements.pop_front() {
                 return Next::Link(link, interface);
+            }
+            if let Some(link) = self.gone.pop_front() {
+                return Next::LinkGone(link);
             }
             let Some(Reverse((at, number))) = self.heads.pop() else { return Next::End };
             if let Some(link) = self.inputs[number].head.gone.pop() {

@@ -45,6 +45,8 @@ pub struct CaptureFiles {
     /// What is known of each interface, in the order of their descriptions in the file.
     links: BTreeMap<LinkId, Interface>,
     described: BTreeMap<LinkId, u32>,
+    /// The file that each was last described in.
+    described_in: BTreeMap<LinkId, u64>,
     /// Interfaces described in this file (count).
     descriptions: u32,
     /// Time of the last frame.
@@ -68,6 +70,7 @@ impl CaptureFiles {
             kept: VecDeque::new(),
             links: BTreeMap::new(),
             described: BTreeMap::new(),
+            described_in: BTreeMap::new(),
             descriptions: 0,
             latest: Timestamp::default(),
         };
@@ -81,13 +84,24 @@ impl CaptureFiles {
         self.described.remove(&link);
     }
 
-    /// Forgets an interface that is gone, and says so where this file holds any of it.
+    /// Forgets an interface that is gone, and says so where a file that is kept holds any of it.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn gone(&mut self, link: LinkId) -> io::Result<()> {
+        let oldest = self.number - self.kept.len() as u64;
+        let is_kept = self.described_in.remove(&link).is_some_and(|number| number >= oldest);
+        let number = match self.described.remove(&link) {
+            None if is_kept && self.links.contains_key(&link) => self.describe(link)?,
+            Some(number) => number,
+            None => {
+                self.links.remove(&link);
+                return Ok(());
+            }
+        };
         self.links.remove(&link);
-        let Some(number) = self.described.remove(&link) else { return Ok(()) };
+        self.described.remove(&link);
+        self.described_in.remove(&link);
         let at = self.latest.nanos();
         let mut body = [0; 12];
         for (place, word) in body.chunks_exact_mut(4).zip([number, (at >> 32) as u32, at as u32]) {
@@ -209,6 +223,7 @@ impl CaptureFiles {
         self.block(INTERFACE, &body, &[])?;
         self.descriptions += 1;
         self.described.insert(link, number);
+        self.described_in.insert(link, self.number);
         Ok(number)
     }
 
@@ -342,6 +357,33 @@ mod tests {
         let place = |text: &str| merged.iter().position(|line| line == text);
         assert!(place("2 15 6 [99]") < place("0 is gone"), "{merged:?}");
         assert!(place("0 is gone") < place("1 20 6 [98]"), "{merged:?}");
+    }
+
+    /// Also where the file that says so holds nothing else of it, or nothing after it.
+    #[test]
+    fn an_interface_is_gone_in_a_later_file_than_its_last_frame() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept");
+        let mut files = CaptureFiles::create(&path, 1_000, 9).unwrap();
+        for link in [1, 2] {
+            files.link(LinkId(link), interface(&format!("veth{link}")));
+        }
+        write(&mut files, 1, 0, &[1; 100]);
+        for at in 1..=10 {
+            write(&mut files, 2, at, &[2; 100]);
+        }
+        for link in [1, 2, 3] {
+            files.gone(LinkId(link)).unwrap();
+        }
+        files.flush().unwrap();
+        let kept = open(&[folder.path().to_path_buf()]).unwrap().source;
+        let Opening::Merged(mut source) = kept else { panic!() };
+        let read = read(&mut *source);
+        assert_eq!(read.iter().filter(|line| line.contains("Interface")).count(), 2, "{read:?}");
+        for link in [0, 1] {
+            let gone = format!("{link} is gone");
+            assert_eq!(read.iter().filter(|line| **line == gone).count(), 1, "{read:?}");
+        }
     }
 
     /// In each file the interfaces stand in the order of their first frames, and some in none.
