@@ -294,7 +294,9 @@ fn a_crash_costs_the_last_interval_of_what_is_known_and_no_more() {
     let mut files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
     files.sort();
     let files: Vec<_> = files.iter().map(|name| name.to_str().unwrap()).collect();
-    assert!(matches!(files[..], ["web", aside] if aside.starts_with("web.damaged-")), "{files:?}");
+    let expected =
+        matches!(files[..], ["web", aside, "web.lock"] if aside.starts_with("web.damaged-"));
+    assert!(expected, "{files:?}");
     let nowhere = lab.path("nowhere/state").to_str().unwrap().to_owned();
     let failed = lab.start(within(&pod, VETHWATCH).args(["sidecar", "--state", &nowhere]));
     assert_eq!(lab.children[failed].wait().unwrap().code(), Some(2));

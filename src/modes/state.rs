@@ -10,7 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -27,6 +29,8 @@ const VERSION: u32 = 1;
 const STEP: Duration = Duration::from_millis(2);
 /// Longest wait for the last writing.
 const WRITTEN: Duration = Duration::from_secs(1);
+/// One that ends holds the file for so long at most; then it is another one's.
+const LOCKED: Duration = Duration::from_secs(4);
 /// The file may be so many times `state.bytes_max`: that may have been larger.
 const BYTES_FACTOR: u64 = 16;
 
@@ -90,6 +94,8 @@ pub(super) struct Keeper {
     /// What was said to be lost (count).
     evicted: u64,
     path: PathBuf,
+    /// Says to others that the file is taken.
+    _lock: File,
 }
 
 impl Keeper {
@@ -97,23 +103,19 @@ impl Keeper {
     /// path.
     ///
     /// # Errors
-    /// The file cannot be read, or its folder cannot be written.
+    /// The file cannot be read, or is another's, or its folder cannot be written.
     pub(super) fn open<'a>(
         settings: &Settings,
         engines: impl ExactSizeIterator<Item = &'a mut Engine>,
         confinement: &Confinement,
     ) -> anyhow::Result<Option<Self>> {
         let Some(path) = settings.path.clone() else { return Ok(None) };
+        let lock = lock(&path, LOCKED)?;
         let state = load(&path, settings.bytes_max.saturating_mul(BYTES_FACTOR))?;
         let number = engines.len();
         engines.for_each(|engine| engine.import_state(&state));
         let place = beside(&path, "new");
-        create(&place).and_then(|_| fs::remove_file(&place)).with_context(|| {
-            let folder = folder(&path).display();
-            format!(
-                "{folder}: cannot be written; check the path of the state (--state, state.path)"
-            )
-        })?;
+        create(&place).and_then(|_| fs::remove_file(&place)).with_context(|| unwritable(&path))?;
         // One that is written and one that waits.
         let (to_writer, states) = sync_channel::<State>(1);
         let (alive, ended) = sync_channel::<()>(0);
@@ -137,6 +139,7 @@ impl Keeper {
             ended,
             evicted: state.evicted,
             path,
+            _lock: lock,
         }))
     }
 
@@ -282,6 +285,29 @@ fn write_new(new: &Path, state: &State) -> io::Result<()> {
     file.into_inner()?.sync_all()
 }
 
+/// Takes `FILE.lock`, which stays, until this process ends: two that write one file would each undo what the
+/// other wrote.
+fn lock(path: &Path, at_most: Duration) -> anyhow::Result<File> {
+    let file = create(&beside(path, "lock")).with_context(|| unwritable(path))?;
+    let until = Instant::now() + at_most;
+    // Where a file system knows no locks, there is none.
+    while flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        if Instant::now() >= until {
+            let path = path.display();
+            bail!(
+                "{path}: another vethwatch uses it; give each a file of its own (--state, state.path)"
+            );
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(file)
+}
+
+fn unwritable(path: &Path) -> String {
+    let folder = folder(path).display();
+    format!("{folder}: cannot be written; check the path of the state (--state, state.path)")
+}
+
 /// For us alone: it says where containers went.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -379,6 +405,18 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert!(save(&path, &state(&["one"])).is_err(), "a folder is in its place");
         assert_eq!(files(folder.path()), ["state"]);
+    }
+
+    #[test]
+    fn a_file_is_one_s_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["state", "other"].map(|name| folder.path().join(name));
+        let first = lock(&path, Duration::ZERO).unwrap();
+        let error = lock(&path, Duration::from_millis(60)).unwrap_err().to_string();
+        assert!(error.contains("another vethwatch uses it"), "{error}");
+        assert!(lock(&other, Duration::ZERO).is_ok());
+        drop(first);
+        assert!(lock(&path, Duration::ZERO).is_ok());
     }
 
     #[test]
