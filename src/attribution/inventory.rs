@@ -8,6 +8,7 @@ use super::links::{Link, LinkKind};
 use super::namespaces::{Mounted, Process};
 use super::owner::owner;
 use super::runtime::Known;
+use crate::time::Timestamp;
 
 /// Process numbers that are kept of one container (count).
 const PIDS_MAX: usize = 64;
@@ -183,6 +184,8 @@ pub struct Container {
     pub sandbox: bool,
     /// Its processes, by number; at most 64.
     pub pids: Vec<u32>,
+    /// Start of its first process, where that could be read.
+    pub started: Option<Timestamp>,
     /// Inode of its network namespace.
     pub netns: Option<u64>,
     /// Number of that namespace in ours.
@@ -408,6 +411,7 @@ fn bare(id: String, how: Attribution) -> Container {
         kubernetes: None,
         sandbox: false,
         pids: Vec::new(),
+        started: None,
         netns: None,
         nsid: None,
         interfaces: Vec::new(),

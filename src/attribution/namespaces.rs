@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
@@ -19,11 +20,16 @@ use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use super::cgroup::{self, Place};
 use super::links::{self, Link};
 use super::netlink::Route;
+use crate::time::Timestamp;
 
 /// The most that is read of a file of `/proc/PID/net` (bytes).
 const NET_BYTES_MAX: u64 = 256 * 1024;
 /// A process's name in procfs, with its line's end (`proc_pid_comm(5)`).
 const COMM_BYTES_MAX: u64 = 17;
+/// The most that is read of `/proc/PID/stat` (bytes): 52 numbers and a name.
+const STAT_BYTES_MAX: u64 = 2_048;
+/// Ticks in which procfs counts (per second): what the kernel shows to programs, whatever its own clock.
+const USER_HZ: u64 = 100;
 /// Addresses of one namespace that are kept (count).
 const ADDRESSES_MAX: usize = 16;
 /// Mounted namespaces that are looked at, of one folder (count).
@@ -92,6 +98,21 @@ pub fn processes(procfs: &Path, own: Option<u64>, max: usize) -> io::Result<Proc
         }
     }
     Ok(found)
+}
+
+/// When a process began. None: it is gone, or that could not be read.
+pub fn began(procfs: &Path, pid: u32) -> Option<Timestamp> {
+    use rustix::time::{ClockId, clock_gettime};
+    let ticks = start_ticks(&read(&procfs.join(format!("{pid}/stat")), STAT_BYTES_MAX).ok()?)?;
+    let clock = |id| Duration::try_from(clock_gettime(id)).ok();
+    let boot = clock(ClockId::Realtime)?.checked_sub(clock(ClockId::Boottime)?)?;
+    let since_boot = Duration::from_millis(ticks.checked_mul(1_000 / USER_HZ)?);
+    u64::try_from((boot + since_boot).as_nanos()).ok().map(Timestamp::from_nanos)
+}
+
+/// `starttime` of `proc_pid_stat(5)`: the 22nd field, where the second may hold anything.
+fn start_ticks(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// The number in `net:[4026531840]`.
@@ -249,6 +270,21 @@ fn global_ipv6(if_inet6: &str) -> impl Iterator<Item = Ipv6Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_began_before_now() {
+        assert_eq!(
+            start_ticks("7 (a) (b) S 1 7 7 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 4711 9"),
+            Some(4_711)
+        );
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec as f64;
+        let mut child = std::process::Command::new("sleep").arg("9").spawn().unwrap();
+        let began = began(Path::new("/proc"), child.id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let late_s = began.seconds_since(Timestamp::default()) - now;
+        assert!((-0.1..2.0).contains(&late_s), "{late_s}");
+    }
 
     #[test]
     fn addresses_are_read() {

@@ -123,7 +123,7 @@ pub struct Runtimes {
 /// What one round of questions brought.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
-    /// Running containers and sandboxes by id.
+    /// Running containers and sandboxes by id: of a socket that does not answer, the last that were told.
     pub known: BTreeMap<String, Known>,
     /// A socket is there that answered.
     pub any: bool,
@@ -187,8 +187,8 @@ impl Socket {
         let now = Instant::now();
         let waits = self.not_before.is_some_and(|until| now < until);
         let state = if !self.path.exists() {
-            self.known.clear();
-            self.failures = 0;
+            // It restarts; what has ended meanwhile is known by its processes.
+            (self.failures, self.not_before) = (0, None);
             State::Absent
         } else if waits || now >= end {
             return None;

@@ -8,6 +8,7 @@ use super::inventory::{Container, Coverage, Facts, Inside, Inventory, Unseen, ju
 use super::links::Link;
 use super::namespaces::{self, Namespaces};
 use super::runtime::{Answers, Runtimes};
+use crate::time::Timestamp;
 
 /// Interfaces inside one namespace that are remembered to have been seen here (count).
 const PAST_MAX: usize = 64;
@@ -21,8 +22,38 @@ pub struct Surveyor {
     insides: BTreeMap<u64, Inside>,
     /// Interfaces inside each namespace whose other end was a link of ours, by index.
     past: BTreeMap<u64, BTreeSet<u32>>,
+    lives: Lives,
     /// What was said already.
     said: BTreeSet<String>,
+}
+
+/// Containers that run, by their processes.
+#[derive(Default)]
+struct Lives {
+    /// When each began, by id, where that is known. Those that have ended stay while a runtime tells
+    /// of them.
+    started: BTreeMap<String, Option<Timestamp>>,
+}
+
+impl Lives {
+    /// Takes off what has ended though a runtime tells of it: it tells late, and while it is away not
+    /// at all. One without a process that was ever seen is the runtime's to tell.
+    fn take_off_ended(&mut self, facts: &mut Facts, began: impl Fn(u32) -> Option<Timestamp>) {
+        let places =
+            facts.processes.iter().filter_map(|one| Some((&one.place.as_ref()?.id, one.pid)));
+        let mut alive: BTreeMap<&String, Vec<u32>> = BTreeMap::new();
+        for (id, pid) in places {
+            alive.entry(id).or_default().push(pid);
+        }
+        for (id, pids) in &alive {
+            if !self.started.contains_key(*id) {
+                let first = pids.iter().filter_map(|pid| began(*pid)).min();
+                self.started.insert((*id).clone(), first);
+            }
+        }
+        self.started.retain(|id, _| alive.contains_key(id) || facts.known.contains_key(id));
+        facts.known.retain(|id, _| alive.contains_key(id) || !self.started.contains_key(id));
+    }
 }
 
 /// What one look gave.
@@ -48,6 +79,7 @@ impl Surveyor {
             settings,
             insides: BTreeMap::new(),
             past: BTreeMap::new(),
+            lives: Lives::default(),
             said: BTreeSet::new(),
         })
     }
@@ -73,6 +105,7 @@ impl Surveyor {
         let mut live = BTreeSet::new();
         for container in inventory.containers.values_mut() {
             live.extend(container.netns);
+            container.started = self.lives.started.get(&container.id).copied().flatten();
             if container.addresses.is_empty()
                 && self.is_apart(container)
                 && let Some(pid) = container.pids.first()
@@ -120,6 +153,7 @@ impl Surveyor {
             let text = format!("only the first {} processes are read", settings.processes_max);
             self.say(text, messages);
         }
+        let whole = !found.cut && !found.list.is_empty();
         let mut facts = Facts {
             links,
             mounted: self.namespaces.mounted(&settings.netns_folders),
@@ -148,6 +182,9 @@ impl Surveyor {
             }
         }
         facts.processes = found.list;
+        if whole {
+            self.lives.take_off_ended(&mut facts, |pid| namespaces::began(procfs, pid));
+        }
         facts
     }
 
@@ -216,5 +253,46 @@ impl Surveyor {
             self.said.insert(text.clone());
             messages.push(text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::slice::from_ref;
+
+    use super::super::cgroup::{Place, Runtime};
+    use super::super::runtime::Known;
+    use super::*;
+
+    #[test]
+    fn what_a_runtime_still_tells_of_is_taken_off_once_its_processes_are_gone() {
+        let process = |pid, id: &str| namespaces::Process {
+            pid,
+            place: Some(Place {
+                id: id.to_owned(),
+                pod_uid: None,
+                runtime: Runtime::Containerd,
+                outer: None,
+            }),
+            netns: None,
+            pause: false,
+        };
+        let mut lives = Lives::default();
+        let mut look = |processes: &[namespaces::Process]| {
+            let known = ["app", "pause", "unborn"].map(|id| (id.to_owned(), Known::default()));
+            let processes = processes.to_vec();
+            let mut facts = Facts { processes, known: known.into(), ..Facts::default() };
+            lives.take_off_ended(&mut facts, |pid| Some(Timestamp::from_nanos(u64::from(pid))));
+            let began = lives.started.get("app").copied().flatten().map(Timestamp::nanos);
+            (facts.known.into_keys().collect::<Vec<_>>().join(" "), began)
+        };
+        let (pause, app, exec) = (process(1, "pause"), process(9, "app"), process(3, "app"));
+        let all = "app pause unborn".to_owned();
+        assert_eq!(look(from_ref(&pause)), (all.clone(), None), "not seen yet");
+        assert_eq!(look(&[pause.clone(), app.clone(), exec]), (all.clone(), Some(3)));
+        assert_eq!(look(&[pause.clone(), app.clone()]).1, Some(3), "it began when it began");
+        assert_eq!(look(from_ref(&pause)).0, "pause unborn", "it has ended, whatever is told");
+        assert_eq!(look(from_ref(&pause)).0, "pause unborn", "and is not taken for unborn then");
+        assert_eq!(look(&[pause, app]).0, all, "the same, started anew");
     }
 }

@@ -31,6 +31,9 @@ const REOPEN: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Looks are repeated after an event until the pauses between them are as long as this.
 const SETTLED: Duration = Duration::from_secs(4);
+/// A container that ended while its pod goes on may be started anew, of which the kernel tells nothing: until
+/// [`Settings::retry`] has passed, pauses are no longer than this.
+const RESTART: Duration = Duration::from_secs(1);
 /// What was moved into a namespace is set up there later: each look within this time looks inside.
 const FRESH: Duration = Duration::from_secs(5);
 /// A survey is followed by a pause of so many times its processor time: looking costs at most a tenth
@@ -145,6 +148,7 @@ impl Watcher {
             settings,
             told: BTreeMap::new(),
             first_seen: BTreeMap::new(),
+            missed: None,
         };
         thread::Builder::new().name("containers".to_owned()).spawn(move || {
             before_containers();
@@ -291,6 +295,8 @@ struct ContainerThread {
     told: BTreeMap<String, Container>,
     /// Since when each container is there, by id.
     first_seen: BTreeMap<String, Instant>,
+    /// When a container was last missed while others that share its network go on.
+    missed: Option<Instant>,
 }
 
 impl ContainerThread {
@@ -320,6 +326,8 @@ impl ContainerThread {
             }
             // What follows an event may take a while to show: a runtime tells late that one ended.
             let pause = if waits || retry < SETTLED { retry } else { self.settings.interval };
+            let restarts = self.missed.is_some_and(|at| at.elapsed() < self.settings.retry);
+            let pause = if restarts { pause.min(RESTART) } else { pause };
             let rest =
                 busy().saturating_sub(busy_before).saturating_mul(REST).min(self.settings.interval);
             let woken = self.wait(pause.max(rest), rest)?;
@@ -359,6 +367,10 @@ impl ContainerThread {
             self.told.keys().filter(|id| !found.contains_key(*id)).cloned().collect();
         let mut news = !gone.is_empty();
         for container in gone.iter().filter_map(|id| self.told.remove(id)).collect::<Vec<_>>() {
+            let mut others = found.values().filter(|one| one.nsid == container.nsid);
+            if container.nsid.is_some() && others.next().is_some() {
+                self.missed = Some(now);
+            }
             send(&self.changes, Change::ContainerGone(Box::new(container)))?;
         }
         let mut waits = false;

@@ -154,6 +154,7 @@ mod tests {
             kubernetes: Some(Kubernetes { pod_uid: "uid".to_owned(), ..Kubernetes::default() }),
             sandbox,
             pids: vec![1],
+            started: None,
             netns: None,
             nsid: None,
             interfaces: vec![7],
