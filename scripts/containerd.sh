@@ -2,11 +2,13 @@
 # A private containerd for tests: CRI, the CNI bridge plugin, and one image made here of busybox.
 #   containerd.sh install      the Debian packages that it needs, where they are missing
 #   containerd.sh up FOLDER    starts it; everything it keeps is in FOLDER, its socket is FOLDER/c.sock
+#   containerd.sh stop FOLDER  ends it alone, as an upgrade does: containers run on, the socket's file is gone
+#   containerd.sh start FOLDER starts it again
 #   containerd.sh down FOLDER  ends what `up` and its clients started, by id, and removes FOLDER
 # Needs root. Nothing is downloaded but by `install`. The image, localhost/busybox:1, is the sandbox's too.
 set -euo pipefail
 
-command=${1:?install, up or down}
+command=${1:?install, up, stop, start or down}
 if [ "$command" = install ]; then
     missing=()
     command -v containerd >/dev/null || missing+=(containerd)
@@ -76,6 +78,11 @@ state = "$folder/state"
     conf_dir = "$folder/cni"
 TOML
     make_image
+    start
+    ctr --address "$folder/c.sock" --namespace k8s.io images import "$folder/image.tar" >/dev/null
+}
+
+start() {
     setsid containerd --config "$folder/config.toml" >"$folder/log" 2>&1 </dev/null &
     echo $! >"$folder/pid"
     local try
@@ -87,7 +94,17 @@ TOML
         }
         sleep 0.1
     done
-    ctr --address "$folder/c.sock" --namespace k8s.io images import "$folder/image.tar" >/dev/null
+}
+
+stop() {
+    local id try
+    id=$(cat "$folder/pid")
+    kill "$id"
+    for try in $(seq 100); do
+        if ! kill -0 "$id" 2>/dev/null; then break; fi
+        sleep 0.1
+    done
+    rm -f "$folder/c.sock"
 }
 
 # Processes whose arguments name our socket: the shims of our containers.
@@ -118,7 +135,7 @@ down() {
 }
 
 case $command in
-up | down) "$command" ;;
+up | stop | start | down) "$command" ;;
 *)
     echo "containerd.sh: there is no command $command" >&2
     exit 2

@@ -11,7 +11,7 @@ use sha1::{Digest, Sha1};
 pub use self::capture::{CaptureState, Inputs};
 use crate::allow::{self, AllowList};
 use crate::bounded::BoundedMap;
-use crate::container::{Attribution, Container, ContainerIdentity};
+use crate::container::{Container, ContainerIdentity};
 use crate::detect::{Finding, Rule, Severity};
 use crate::event::{Endpoint, LinkId};
 use crate::time::Timestamp;
@@ -23,7 +23,7 @@ pub struct Settings {
     /// Alerts remembered so that they can grow and close (count); the longest quiet goes first.
     pub open_max: usize,
     /// Live, on a node: a finding waits so long for the name of a container that is still being
-    /// asked for (seconds); then it is reported as pending, and again when the name is known.
+    /// asked for (seconds); then it is reported by its pod or as pending, and again when it is known.
     pub pending_s: u64,
 }
 
@@ -222,7 +222,7 @@ impl Alerts {
         }
         // Whose it is decides whether it is silenced, too.
         open.held = open.reported_count == 0
-            && container.identity.attribution == Attribution::Pending
+            && alert.container.is_awaited()
             && at.seconds_since(open.since) < self.pending_s as f64;
         if open.held {
             return None;
@@ -321,11 +321,10 @@ impl Alerts {
         let mut told = Vec::new();
         for key in self.of(container.number) {
             let Some(open) = self.open.peek_mut(&key) else { continue };
-            if open.alert.container == container.identity {
-                continue;
-            }
-            open.alert.container.clone_from(&container.identity);
-            if open.held && container.identity.attribution == Attribution::Pending {
+            let known = &mut open.alert.container;
+            let before = known.clone();
+            known.learn(&container.identity, open.since);
+            if known.reads_like(&before) && !open.held || open.held && known.is_awaited() {
                 continue;
             }
             told.extend(report(open, at, &mut self.allow, self.capture));
@@ -406,7 +405,7 @@ impl Alert {
             uid: uid(container, &finding, source),
             state: AlertState::Open,
             detector,
-            container: container.identity.clone(),
+            container: container.identity.of_finding(finding.first_seen),
             source,
             link: finding.link.or(container.link).unwrap_or_default(),
             last_seen: at,

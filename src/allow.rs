@@ -218,7 +218,7 @@ impl Entry {
                 peer_name.is_some_and(|name| name_matches(pattern, name))
             })
             && is(&self.namespace, &|pattern| {
-                let pod = container.kubernetes.as_deref();
+                let pod = container.pod();
                 pod.is_some_and(|pod| glob(pattern, &pod.namespace))
             })
             && is(&self.container, &|pattern| container_matches(pattern, container))
@@ -271,7 +271,10 @@ fn container_matches(pattern: &str, container: &ContainerIdentity) -> bool {
     glob(pattern, &container.label())
         || glob(pattern, &container.id)
         || container.name.as_deref().is_some_and(|name| glob(pattern, name))
-        || container.kubernetes.as_deref().is_some_and(|pod| glob(pattern, &pod.pod))
+        || container.pod().is_some_and(|pod| glob(pattern, &pod.pod))
+        // One of several: each of them must be meant.
+        || !container.containers().is_empty()
+            && container.containers().iter().all(|name| glob(pattern, name))
         || glob(pattern, &container.ip.to_string())
 }
 

@@ -2,6 +2,7 @@
 
 pub mod names;
 pub mod network;
+pub mod sharing;
 pub mod survey;
 pub mod table;
 
@@ -15,6 +16,7 @@ use crate::time::Timestamp;
 
 pub use names::Names;
 pub use network::Network;
+pub use sharing::{Member, Sharing};
 
 /// `[containers]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -134,7 +136,7 @@ impl Attribution {
 /// Who a container is, for records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerIdentity {
-    /// Runtime id; in replay, its first address.
+    /// Runtime id, that of its pod's sandbox where it is one of several; in replay, its first address.
     pub id: Box<str>,
     /// Its name, where known.
     pub name: Option<Box<str>>,
@@ -146,12 +148,19 @@ pub struct ContainerIdentity {
     pub attribution: Attribution,
     /// Its place in Kubernetes, where known.
     pub kubernetes: Option<Box<Kubernetes>>,
+    /// Of a link: what the host knows of those behind it. The above is drawn from it.
+    pub sharing: Option<Box<Sharing>>,
 }
 
 impl ContainerIdentity {
+    /// Its pod, where that is known by its name.
+    pub fn pod(&self) -> Option<&Kubernetes> {
+        self.kubernetes.as_deref().filter(|pod| pod.is_named())
+    }
+
     /// What to call it: `shop/web-0`, else its name, else its address.
     pub fn label(&self) -> String {
-        match (&self.kubernetes, &self.name) {
+        match (self.pod(), &self.name) {
             (Some(pod), _) => format!("{}/{}", pod.namespace, pod.pod),
             (None, Some(name)) => name.to_string(),
             (None, None) => self.ip.to_string(),
@@ -162,9 +171,9 @@ impl ContainerIdentity {
 /// A container's place in Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kubernetes {
-    /// Namespace.
+    /// Namespace. Empty where only the pod's UID is known.
     pub namespace: Box<str>,
-    /// Pod name.
+    /// Pod name. Empty as above.
     pub pod: Box<str>,
     /// Pod UID.
     pub pod_uid: Option<Box<str>>,
@@ -194,6 +203,7 @@ impl LinkOwner {
             ip: IpAddr::from([0; 4]),
             attribution: Attribution::Interface,
             kubernetes: None,
+            sharing: None,
         };
         Self { link, identity, addresses: Vec::new() }
     }

@@ -76,7 +76,7 @@ pub enum Workload {
 impl Workload {
     /// Of a container, as far as it is known.
     pub fn of(identity: &ContainerIdentity) -> Option<Self> {
-        if let Some(place) = identity.kubernetes.as_deref() {
+        if let Some(place) = identity.pod() {
             let namespace = place.namespace.clone();
             let owner = match &place.owner {
                 Some(owner) => owner.clone(),
@@ -84,7 +84,14 @@ impl Workload {
             };
             return Some(Self::Kubernetes { namespace, owner });
         }
-        let name = identity.name.clone()?;
+        let name = match identity.containers() {
+            [] => identity.name.clone()?,
+            several => {
+                let mut several = several.to_vec();
+                several.sort_unstable();
+                several.join(",").into()
+            }
+        };
         Some(Self::Container { name, image: identity.image.clone() })
     }
 }

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use vethwatch::alert::{AlertState, Alerts, Settings};
+use vethwatch::alert::{Alert, AlertState, Alerts, Settings};
 use vethwatch::allow::{AllowList, Entry};
 use vethwatch::baseline::Destinations;
-use vethwatch::container::{Attribution, Container, ContainerIdentity, Names};
+use vethwatch::container::{
+    Attribution, Container, ContainerIdentity, Kubernetes, Member, Names, Sharing,
+};
 use vethwatch::detect::{Finding, Rule};
 use vethwatch::event::{Endpoint, IpProtocol};
 use vethwatch::time::Timestamp;
@@ -31,6 +33,7 @@ fn container() -> Container {
             ip,
             attribution: Attribution::Configured,
             kubernetes: None,
+            sharing: None,
         },
         addresses: vec![ip],
         link: None,
@@ -142,4 +145,77 @@ fn as_much_is_silenced_as_would_have_been_told() {
         (emitted, outcome.reports, outcome.expired_reports)
     });
     assert_eq!(counts, [(4, 0, 4), (0, 4, 0)], "open, grown, paused, closed");
+}
+
+/// A pod's link, with these containers known.
+fn pod(members: &[&str]) -> Container {
+    let member = |name: &&str| Member {
+        id: format!("id-{name}").into(),
+        name: Some((*name).into()),
+        image: None,
+        started: None,
+        ended: None,
+    };
+    let sharing = Sharing {
+        sandbox: Some("pause".into()),
+        members: members.iter().map(member).collect(),
+        ..Sharing::of_network("netns:1")
+    };
+    let mut pod = container();
+    pod.identity.attribution = Attribution::Runtime;
+    pod.identity.kubernetes = Some(Box::new(Kubernetes {
+        namespace: "shop".into(),
+        pod: "web-0".into(),
+        ..Kubernetes::default()
+    }));
+    pod.identity = pod.identity.of_sharing(sharing);
+    pod
+}
+
+/// State, id and name of an alert, and the containers of which it is one.
+fn told(alert: &Alert) -> String {
+    let container = &alert.container;
+    let name = container.name.as_deref().unwrap_or("-");
+    format!("{} {} {name} {}", alert.state.as_str(), container.id, container.containers().join(","))
+        .trim_end()
+        .to_owned()
+}
+
+const ALLOWS_A: &str = "reason = 'test'\nowner = 'web'\ncontainer = 'a'";
+
+#[test]
+fn a_finding_waits_for_the_containers_of_its_pod() {
+    for (case, entry, now_known, expected) in [
+        ("allowed by its container's name", ALLOWS_A, &["a"][..], vec![]),
+        ("another's", ALLOWS_A, &["b"], vec!["open id-b b"]),
+        ("either's", ALLOWS_A, &["a", "evil"], vec!["open pause - a,evil"]),
+        ("each is allowed", &ALLOWS_A.replace("'a'", "'a*'"), &["a", "ab"], vec![]),
+        ("none", ALLOWS_A, &[], vec![]),
+    ] {
+        let mut alerts = alerts(entry);
+        let found = alerts.raise(at(0), "reverse_shell", &pod(&[]), finding(1.0));
+        assert!(found.is_none(), "{case}: it waits");
+        let identified = alerts.identify(at(0), &pod(now_known));
+        assert_eq!(identified.iter().map(told).collect::<Vec<_>>(), expected, "{case}");
+        let overdue = alerts.overdue(at(1));
+        let expected = if now_known.is_empty() { vec!["open pause -"] } else { vec![] };
+        assert_eq!(overdue.iter().map(told).collect::<Vec<_>>(), expected, "{case}");
+    }
+}
+
+#[test]
+fn a_finding_loses_no_name() {
+    let mut alerts = alerts(EXPIRES.replace("443", "1").as_str());
+    let found = alerts.raise(at(0), "reverse_shell", &pod(&["a", "b"]), finding(1.0));
+    assert_eq!(found.map(told).as_deref(), Some("open pause - a,b"));
+    let mut unnamed = pod(&[]);
+    unnamed.identity.kubernetes = None;
+    unnamed.identity.attribution = Attribution::Cgroup;
+    assert!(alerts.identify(at(1), &unnamed).is_empty(), "what is not known any more is no news");
+    let more = alerts.identify(at(2), &pod(&["b", "evil"]));
+    assert_eq!(more.iter().map(told).collect::<Vec<_>>(), ["update pause - a,b,evil"]);
+    assert!(alerts.identify(at(3), &pod(&["a"])).is_empty());
+    let closed = alerts.close(at(4), &pod(&["a"]), &RULE, 0).unwrap();
+    assert_eq!(told(&closed), "close pause - a,b,evil");
+    assert!(closed.container.pod().is_some());
 }

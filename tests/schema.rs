@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use vethwatch::alert::Alert;
 use vethwatch::allow::{AllowList, Entry};
 use vethwatch::config::Config;
 use vethwatch::container::Container;
@@ -101,7 +102,10 @@ fn both() -> (Container, Container) {
 fn every_kind_of_record(eve: &mut impl Output) {
     let (web, other) = both();
     let sides = [[None, None], [Some(&web), None], [None, Some(&web)], [Some(&web), Some(&other)]];
-    for alert in [samples::alert(), samples::alert_about_many(), samples::alert_for_context()] {
+    let shared = Alert { container: samples::shared_identity("10.244.1.8"), ..samples::alert() };
+    for alert in
+        [samples::alert(), samples::alert_about_many(), samples::alert_for_context(), shared]
+    {
         eve.record(&Record::Alert(&alert));
     }
     let at = samples::at(99_000);
@@ -148,7 +152,7 @@ fn every_record_holds_against_the_schema() {
     let contract = Contract::new();
     let published = jsonschema::draft202012::new(&published()).unwrap();
     let lines = written(Events::ALL, |eve| every_kind_of_record(eve));
-    assert_eq!(lines.len(), 3 + 4 * (6 * 4 + 3 + 2) + 1 + 1);
+    assert_eq!(lines.len(), 4 + 4 * (6 * 4 + 3 + 2) + 1 + 1);
     for line in lines {
         let record = contract.check(&line);
         assert!(published.is_valid(&record), "{line}");
@@ -292,6 +296,23 @@ fn records_in_full() {
         eve.record(&Record::Tls { at, flow: &flow, tls: &tls, containers });
     });
     insta::assert_snapshot!(lines.join("\n\n"));
+}
+
+#[test]
+fn of_a_pod_without_a_name_its_uid_is_told() {
+    let shared = Alert { container: samples::shared_identity("10.244.1.8"), ..samples::alert() };
+    let lines = written(Events::NONE.with(RecordKind::Alert), |eve| {
+        eve.record(&Record::Alert(&shared));
+    });
+    let record: Value = serde_json::from_str(&lines[0]).unwrap();
+    let uid = "11111111-2222-3333-4444-555555555555";
+    assert_eq!(record["kubernetes"], serde_json::json!({ "pod_uid": uid }));
+    assert_eq!(record["container"]["id"], "netns:4026532281");
+    assert_eq!(
+        record["container"]["containers"],
+        serde_json::json!(["5dc1eeb2a4f6", "0bcb59c01bd1"])
+    );
+    assert!(record["container"].get("name").is_none());
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn alert(at: &str) -> Alert {
                 pod: "web-0".into(),
                 ..Kubernetes::default()
             })),
+            sharing: None,
         },
         source: Endpoint { ip: ip("10.244.1.7"), port: 0 },
         link: LinkId::default(),

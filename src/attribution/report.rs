@@ -37,7 +37,9 @@ struct Who<'a> {
 
 #[derive(Serialize)]
 struct Place<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
     namespace: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     pod: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pod_uid: &'a str,
@@ -85,12 +87,14 @@ pub fn coverage_line(at: Timestamp, container: &Container, links: &BTreeMap<u32,
             ip: container.addresses.iter().min().copied(),
             attribution: container.how.as_str(),
         },
-        kubernetes: place.filter(|place| !place.pod.is_empty()).map(|place| Place {
-            namespace: &place.namespace,
-            pod: &place.pod,
-            pod_uid: &place.pod_uid,
-            owner: place.owner.as_deref(),
-        }),
+        kubernetes: place.filter(|place| !place.pod.is_empty() || !place.pod_uid.is_empty()).map(
+            |place| Place {
+                namespace: &place.namespace,
+                pod: &place.pod,
+                pod_uid: &place.pod_uid,
+                owner: place.owner.as_deref(),
+            },
+        ),
         coverage: How {
             state: container.coverage.as_str(),
             blind: container.coverage.is_blind(),

@@ -148,13 +148,7 @@ impl<D> Containers<D> {
         container.link = Some(owner.link);
         let seen_ip = container.identity.ip;
         // A link has one container until it is gone: who was known does not become unknown.
-        let known = matches!(
-            container.identity.attribution,
-            Attribution::Cgroup | Attribution::Runtime | Attribution::Interface
-        );
-        if !known || owner.identity.attribution != Attribution::Pending {
-            container.identity.clone_from(&owner.identity);
-        }
+        container.identity.renew(at, &owner.identity);
         if container.identity.ip.is_unspecified() {
             container.identity.ip = seen_ip;
         }
@@ -372,6 +366,7 @@ impl<D> Containers<D> {
             ip: first,
             attribution,
             kubernetes,
+            sharing: None,
         };
         let number = self.insert(at, identity, addresses, make)?;
         for ip in addresses {

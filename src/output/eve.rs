@@ -321,23 +321,26 @@ fn identity(buffer: &mut Vec<u8>, container: &ContainerIdentity) {
         key!(buffer, "image");
         json::string(buffer, image);
     }
+    strings(buffer, "containers", container.containers());
     key!(buffer, "ip");
     json::ip(buffer, container.ip);
     key!(buffer, "attribution");
     json::name(buffer, container.attribution.as_str());
     buffer.push(b'}');
     if let Some(pod) = &container.kubernetes {
-        raw!(buffer, ",\"kubernetes\":{\"namespace\":");
-        json::string(buffer, &pod.namespace);
-        key!(buffer, "pod");
-        json::string(buffer, &pod.pod);
-        if let Some(uid) = &pod.pod_uid {
-            key!(buffer, "pod_uid");
-            json::string(buffer, uid);
-        }
-        if let Some(owner) = &pod.owner {
-            key!(buffer, "owner");
-            json::string(buffer, owner);
+        raw!(buffer, ",\"kubernetes\":{");
+        let named = [("namespace", &pod.namespace), ("pod", &pod.pod)];
+        let named =
+            named.into_iter().filter(|_| pod.is_named()).map(|(key, text)| (key, Some(text)));
+        let rest = [("pod_uid", pod.pod_uid.as_ref()), ("owner", pod.owner.as_ref())];
+        let mut comma = "";
+        for (key, text) in named.chain(rest) {
+            let Some(text) = text else { continue };
+            for part in [comma, "\"", key, "\":"] {
+                buffer.extend_from_slice(part.as_bytes());
+            }
+            json::string(buffer, text);
+            comma = ",";
         }
         buffer.push(b'}');
     }

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use serde_json::json;
 use vethwatch::alert::{Alert, AlertState, CaptureState};
 use vethwatch::baseline::Destinations;
-use vethwatch::container::{Attribution, Container, ContainerIdentity, Kubernetes, Names};
+use vethwatch::container::{
+    Attribution, Container, ContainerIdentity, Kubernetes, Member, Names, Sharing,
+};
 use vethwatch::detect::{Finding, Rule, Severity};
 use vethwatch::event::{
     Certificate, DnsAnswer, DnsData, DnsMessage, DnsQuestion, Endpoint, FlowFacts, HttpFacts,
@@ -75,6 +77,7 @@ pub(crate) fn identity() -> ContainerIdentity {
             pod_uid: Some("11111111-2222-3333-4444-555555555555".into()),
             owner: Some("StatefulSet/web".into()),
         })),
+        sharing: None,
     }
 }
 
@@ -86,7 +89,27 @@ pub(crate) fn bare_identity(address: &str) -> ContainerIdentity {
         ip: ip(address),
         attribution: Attribution::Originator,
         kubernetes: None,
+        sharing: None,
     }
+}
+
+/// One of a pod's two containers, of which only the pod's UID is known.
+pub(crate) fn shared_identity(address: &str) -> ContainerIdentity {
+    let member =
+        |id: &str| Member { id: id.into(), name: None, image: None, started: None, ended: None };
+    let sharing = Sharing {
+        members: vec![member("5dc1eeb2a4f6"), member("0bcb59c01bd1")],
+        ..Sharing::of_network("netns:4026532281")
+    };
+    ContainerIdentity {
+        attribution: Attribution::Cgroup,
+        kubernetes: Some(Box::new(Kubernetes {
+            pod_uid: Some("11111111-2222-3333-4444-555555555555".into()),
+            ..Kubernetes::default()
+        })),
+        ..bare_identity(address)
+    }
+    .of_sharing(sharing)
 }
 
 pub(crate) fn container(number: u32, identity: ContainerIdentity) -> Container {

@@ -98,9 +98,20 @@ impl Containerd {
 
     /// Starts a container in a pod. Returns its id.
     pub fn run_container(&self, sandbox: &str, pod: &Pod<'_>, name: &str, run: &[&str]) -> String {
+        self.restart_container(sandbox, pod, (name, 0), run)
+    }
+
+    /// The same with what a kubelet counts: how often it was started before.
+    pub fn restart_container(
+        &self,
+        sandbox: &str,
+        pod: &Pod<'_>,
+        (name, attempt): (&str, u32),
+        run: &[&str],
+    ) -> String {
         let options = NamespaceOption { network: network(pod) };
         let config = ContainerConfig {
-            metadata: Some(ContainerMetadata { name: name.to_owned() }),
+            metadata: Some(ContainerMetadata { name: name.to_owned(), attempt }),
             image: Some(ImageSpec { image: IMAGE.to_owned() }),
             command: run.iter().map(|&word| word.to_owned()).collect(),
             labels: labels(pod),
@@ -117,6 +128,24 @@ impl Containerd {
         let made: Id = self.call("CreateContainer", request);
         let _: Nothing = self.call("StartContainer", Id { id: made.id.clone() });
         made.id
+    }
+
+    /// Ends a container.
+    pub fn remove_container(&self, id: &str) {
+        let _: Nothing = self.call("StopContainer", Id { id: id.to_owned() });
+        let _: Nothing = self.call("RemoveContainer", Id { id: id.to_owned() });
+    }
+
+    /// Ends containerd alone; its socket's file is gone too.
+    pub fn stop(&self) {
+        done(within(&self.namespace, SCRIPT).arg("stop").arg(self.folder.path().join("c")));
+    }
+
+    /// Starts it again.
+    pub fn start_again(&mut self) {
+        done(within(&self.namespace, SCRIPT).arg("start").arg(self.folder.path().join("c")));
+        let endpoint = Endpoint::try_from(format!("unix:{}", self.socket().display()));
+        self.channel = self.runtime.block_on(endpoint.unwrap().connect()).unwrap();
     }
 
     /// Ends a pod with its containers.
@@ -268,6 +297,8 @@ struct ContainerConfig {
 struct ContainerMetadata {
     #[prost(string, tag = "1")]
     name: String,
+    #[prost(uint32, tag = "2")]
+    attempt: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

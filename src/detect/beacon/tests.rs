@@ -88,6 +88,7 @@ impl Stage {
             ip,
             attribution: Attribution::Veth,
             kubernetes: None,
+            sharing: None,
         };
         let container = Container {
             number: 0,

@@ -81,6 +81,7 @@ impl Lab {
                     ip,
                     attribution: Attribution::Veth,
                     kubernetes: None,
+                    sharing: None,
                 },
                 addresses: vec![ip],
                 link: None,

@@ -115,6 +115,7 @@ impl Scene {
                     ip: own.ip,
                     attribution: Attribution::Configured,
                     kubernetes: None,
+                    sharing: None,
                 },
                 addresses: vec![own.ip],
                 link: None,

@@ -3,43 +3,39 @@
 use std::net::IpAddr;
 
 use crate::attribution::{self, Container};
-use crate::container::{Attribution, ContainerIdentity, Kubernetes, LinkOwner};
+use crate::container::{Attribution, ContainerIdentity, Kubernetes, LinkOwner, Member, Sharing};
 use crate::event::LinkId;
 
-/// Names of a pod's containers that are told together (count).
-const NAMES_MAX: usize = 8;
-
-/// The owner of a link, of the containers that share it. A pod's containers share one network, and
-/// nothing in a packet says which of them sent it: of several, the pod is told with all their names.
-pub(super) fn owner(link: LinkId, name: &str, sharing: &[&Container]) -> LinkOwner {
-    let apps: Vec<&&Container> = sharing.iter().filter(|one| !one.sandbox).collect();
-    let sandbox = sharing.iter().find(|one| one.sandbox);
-    let Some(first) = apps.first().copied().or(sandbox) else {
-        let mut owner = LinkOwner::unnamed(link, name);
-        owner.identity.attribution = Attribution::Pending;
-        return owner;
+/// The owner of a link, of the containers that share it.
+pub(super) fn owner(link: LinkId, name: &str, all: &[&Container]) -> LinkOwner {
+    let (sandboxes, others): (Vec<&Container>, Vec<&Container>) =
+        all.iter().copied().partition(|one| one.sandbox);
+    // A namespace without a known container is no container of it.
+    let (networks, members): (Vec<&Container>, Vec<&Container>) =
+        others.into_iter().partition(|one| one.how == attribution::Attribution::Interface);
+    let sandbox = sandboxes.first();
+    let told = members.first().or(sandbox).or(networks.first());
+    let netns = all.iter().find_map(|one| one.netns).map(|netns| format!("netns:{netns}"));
+    let network = netns.or_else(|| networks.first().map(|one| one.id.clone()));
+    let sharing = Sharing {
+        sandbox: sandbox.map(|one| one.id.as_str().into()),
+        network_name: networks.first().and_then(|one| one.name.as_deref()).map(Into::into),
+        members: members.iter().map(|one| member(one)).collect(),
+        ..Sharing::of_network(network.as_deref().unwrap_or(name))
     };
-    let alone = apps.len() < 2;
-    let whole = if alone { first } else { sandbox.unwrap_or(first) };
-    let names: Vec<&str> =
-        apps.iter().filter_map(|one| one.name.as_deref()).take(NAMES_MAX).collect();
-    let named = if apps.is_empty() { first.name.clone() } else { Some(names.join(",")) };
-    let mut addresses: Vec<IpAddr> =
-        sharing.iter().flat_map(|one| &one.addresses).copied().collect();
+    let mut addresses: Vec<IpAddr> = all.iter().flat_map(|one| &one.addresses).copied().collect();
     addresses.sort_unstable();
     addresses.dedup();
-    let place = sharing.iter().find_map(|one| one.kubernetes.as_ref());
+    let mut places: Vec<_> = all.iter().filter_map(|one| one.kubernetes.as_ref()).collect();
+    places.sort_by_key(|place| place.pod.is_empty());
     let identity = ContainerIdentity {
-        id: whole.id.as_str().into(),
-        name: named.filter(|name| !name.is_empty()).map(Into::into),
-        image: first.image.as_deref().filter(|_| alone).map(Into::into),
         ip: addresses.first().copied().unwrap_or(IpAddr::from([0; 4])),
-        attribution: match first.how {
+        attribution: told.map_or(Attribution::Pending, |one| match one.how {
             attribution::Attribution::Runtime => Attribution::Runtime,
             attribution::Attribution::Cgroup => Attribution::Cgroup,
             attribution::Attribution::Interface => Attribution::Interface,
-        },
-        kubernetes: place.filter(|place| !place.pod.is_empty()).map(|place| {
+        }),
+        kubernetes: places.first().map(|place| {
             Box::new(Kubernetes {
                 namespace: place.namespace.as_str().into(),
                 pod: place.pod.as_str().into(),
@@ -47,6 +43,17 @@ pub(super) fn owner(link: LinkId, name: &str, sharing: &[&Container]) -> LinkOwn
                 owner: place.owner.as_deref().map(Into::into),
             })
         }),
+        ..LinkOwner::unnamed(link, name).identity
     };
-    LinkOwner { link, identity, addresses }
+    LinkOwner { link, identity: identity.of_sharing(sharing), addresses }
+}
+
+fn member(container: &Container) -> Member {
+    Member {
+        id: container.id.as_str().into(),
+        name: container.name.as_deref().map(Into::into),
+        image: container.image.as_deref().map(Into::into),
+        started: container.started,
+        ended: None,
+    }
 }

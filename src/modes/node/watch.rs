@@ -52,8 +52,6 @@ struct Watched {
     /// It was set down.
     down: Option<Instant>,
     told_down: bool,
-    /// It was told to be a container's that does more than hold a pod's namespaces.
-    of_app: bool,
 }
 
 /// An interface that vanished.
@@ -275,14 +273,13 @@ impl Watch {
         }
         let known = self.links.get(&index);
         let told_down = known.is_some_and(|watched| watched.told_down);
-        let of_app = known.is_some_and(|watched| watched.of_app);
         let down = match known.and_then(|watched| watched.down) {
             _ if link.up => None,
             Some(since) => Some(since),
             // One that was never up is being made.
             None => known.filter(|watched| watched.link.up).map(|_| Instant::now()),
         };
-        let watched = Watched { link, id, frames, bulk, vanished: None, down, told_down, of_app };
+        let watched = Watched { link, id, frames, bulk, vanished: None, down, told_down };
         self.links.insert(index, watched);
         self.own(index, output);
     }
@@ -308,16 +305,10 @@ impl Watch {
         }
     }
 
-    /// Tells the engine whose an interface is. The last container's name stays with it: what only
-    /// holds a pod's namespaces says less.
+    /// Tells the engine whose an interface is.
     fn own(&mut self, index: u32, output: &mut dyn Sink) {
-        let Some(watched) = self.links.get_mut(&index) else { return };
+        let Some(watched) = self.links.get(&index) else { return };
         let sharing: Vec<_> = self.roster.sharing(index).collect();
-        let of_app = sharing.iter().any(|container| !container.sandbox);
-        if watched.of_app && !of_app {
-            return;
-        }
-        watched.of_app = of_app;
         let owner = identity::owner(watched.id, &watched.link.name, &sharing);
         self.crew.tell(index, Order::Owner(Box::new(owner)), output);
     }
