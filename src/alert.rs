@@ -208,7 +208,7 @@ impl Alerts {
             let gap_bytes = finding.gap_bytes.max(alert.finding.gap_bytes);
             alert.at = at;
             alert.count += 1;
-            alert.last_seen = at;
+            alert.last_seen = finding.last_seen.unwrap_or(at);
             alert.finding = finding;
             alert.finding.severity = severity;
             alert.finding.gap_bytes = gap_bytes;
@@ -408,7 +408,7 @@ impl Alert {
             container: container.identity.of_finding(finding.first_seen),
             source,
             link: finding.link.or(container.link).unwrap_or_default(),
-            last_seen: at,
+            last_seen: finding.last_seen.unwrap_or(at),
             count: 1,
             capture: CaptureState::default(),
             finding,

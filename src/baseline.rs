@@ -71,6 +71,8 @@ pub struct DestinationUse {
     pub last_seen: Timestamp,
     /// Flows to it (count).
     pub flows: u64,
+    /// The first flow to it that this run saw was open before; `None` before there was one.
+    open_before: Option<bool>,
     /// The first few containers that it answered (of the node; empty in a container's own).
     users: Vec<User>,
     /// When a finding of medium severity or more was last raised about it; 0 for never.
@@ -154,6 +156,7 @@ impl DestinationUse {
             first_seen: at,
             last_seen: at,
             flows: 0,
+            open_before: None,
             users: Vec::new(),
             suspected: Timestamp::from_nanos(0),
             suspected_since: Timestamp::from_nanos(0),
@@ -161,9 +164,16 @@ impl DestinationUse {
         }
     }
 
-    const fn count(&mut self, at: Timestamp) {
+    fn count(&mut self, at: Timestamp, open_before: bool) {
         self.last_seen = at;
         self.flows += 1;
+        self.open_before.get_or_insert(open_before);
+    }
+
+    /// It was in use before this run saw anything of it ([`Flow::was_open_before`]): whether its name
+    /// was asked for then is unknown, and so is since when it is used.
+    pub fn was_used_before(&self) -> bool {
+        self.open_before == Some(true)
     }
 
     fn note_payload(&mut self, at: Timestamp, container: u32, moved_bytes: [u64; 2]) {
@@ -219,9 +229,9 @@ impl Destinations {
         Self { uses: BoundedMap::new(max), changed: None }
     }
 
-    /// Notes a flow to a destination.
-    pub fn count(&mut self, at: Timestamp, key: DestinationKey) {
-        self.uses.get_or_insert_with(key, || DestinationUse::new(at)).count(at);
+    /// Notes a flow to a destination, and whether it was open before.
+    pub fn count(&mut self, at: Timestamp, key: DestinationKey, open_before: bool) {
+        self.uses.get_or_insert_with(key, || DestinationUse::new(at)).count(at, open_before);
     }
 
     /// Notes payload between `container` and a destination, in a flow that was answered: what was
@@ -380,7 +390,7 @@ mod tests {
         let key = DestinationKey::of_name("drop.example");
         let mut all = Destinations::new(4);
         for second in 0..100 {
-            all.count(at(second), key);
+            all.count(at(second), key, false);
         }
         assert_eq!(all.get(key).map(DestinationUse::containers), Some(0), "SYNs");
         for (second, container, moved) in [

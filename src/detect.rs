@@ -129,6 +129,8 @@ pub struct Finding {
     pub against: Vec<String>,
     /// When the behaviour began.
     pub first_seen: Timestamp,
+    /// When it was seen last, where that is not now.
+    pub last_seen: Option<Timestamp>,
     /// How big it is (bytes, connections, commands); ten times as much is an update.
     pub magnitude: f64,
     /// The flow's beginning was not seen.
@@ -179,6 +181,7 @@ impl Finding {
             evidence: serde_json::Map::new(),
             against: Vec::new(),
             first_seen: Timestamp::default(),
+            last_seen: None,
             magnitude: 1.0,
             midstream: false,
             gap_bytes: 0,
@@ -292,6 +295,9 @@ pub trait Detector: Any + Send {
     fn forgotten(&self) -> u64 {
         0
     }
+
+    /// The findings that are open are about to be told for the last time, with what they grew to.
+    fn sum_up(&mut self, _container: &Container, _node: &Baseline, _verdicts: &mut Vec<Verdict>) {}
 
     /// The capture is over, and every flow was closed: what a finding waited for will not come.
     fn end_capture(&mut self, _verdicts: &mut Vec<Verdict>) {}

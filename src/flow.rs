@@ -268,11 +268,22 @@ impl Flow {
     /// A TCP connection of which one side was not seen, though it must have spoken: the other
     /// acknowledged what it said.
     pub const fn is_one_sided(&self) -> bool {
-        const ACK: u8 = 0x10;
         let [one, other] = &self.sides;
         self.protocol.0 == IpProtocol::TCP.0
-            && (one.packets == 0 && other.tcp_flags & ACK != 0 && other.packets > 2
-                || other.packets == 0 && one.tcp_flags & ACK != 0 && one.packets > 2)
+            && (one.packets == 0 && self.has_acknowledged(Side::Responder) && other.packets > 2
+                || other.packets == 0 && self.has_acknowledged(Side::Originator) && one.packets > 2)
+    }
+
+    /// TCP: this side acknowledged something that the other had sent.
+    pub const fn has_acknowledged(&self, side: Side) -> bool {
+        const ACK: u8 = 0x10;
+        self.sides[side.index()].tcp_flags & ACK != 0
+    }
+
+    /// A TCP connection that was open before its first packet was seen: how it began, and the name
+    /// that was asked for before, is unknown.
+    pub fn was_open_before(&self) -> bool {
+        self.protocol == IpProtocol::TCP && self.midstream && self.direction_inferred
     }
 
     /// Payload of one side (bytes).

@@ -34,7 +34,7 @@ use crate::time::Timestamp;
 use case::Case;
 use explain::Kind;
 use names::Domain;
-use series::Table;
+use series::{Series, Table, Tracked};
 use standing::Traits;
 
 pub use settings::Settings;
@@ -53,10 +53,14 @@ const CLOSE_MIN_S: f64 = 60.0;
 /// A finding that is open.
 #[derive(Debug)]
 struct Raised {
-    rule: &'static Rule,
+    kind: Kind,
     key: u64,
     last: Timestamp,
     period_s: f64,
+    /// Beats when it was judged last (count).
+    beats: u64,
+    /// What it was judged by then, to be judged once more at its end.
+    flow: Box<Flow>,
 }
 
 /// The detector of one container.
@@ -134,28 +138,30 @@ impl Detector for Beacon {
     fn end_minute(
         &mut self,
         at: Timestamp,
-        _container: &Container,
-        _node: &Baseline,
+        container: &Container,
+        node: &Baseline,
         verdicts: &mut Vec<Verdict>,
     ) {
-        let Self { raised, settings, connections, datagrams, unanswered, streams, domains, .. } =
-            self;
+        let mut ended = Vec::new();
+        let mut raised = std::mem::take(&mut self.raised);
         raised.retain_mut(|open| {
-            let last = match open.rule.signature_id {
-                id if id == rules::CONNECTIONS.signature_id => connections.last(open.key),
-                id if id == rules::DATAGRAMS.signature_id => datagrams.last(open.key),
-                id if id == rules::UNANSWERED.signature_id => unanswered.last(open.key),
-                id if id == rules::STREAM.signature_id => streams.last(open.key),
-                _ => domains.last(open.key),
-            };
-            open.last = last.unwrap_or(open.last);
+            open.last = self.last(open.kind, open.key).unwrap_or(open.last);
             let silence_s = at.seconds_since(open.last);
-            let over = silence_s > (settings.close_periods * open.period_s).max(CLOSE_MIN_S);
+            let over = silence_s > (self.settings.close_periods * open.period_s).max(CLOSE_MIN_S);
             if over {
-                verdicts.push(Verdict::Close { rule: open.rule, subject: open.key });
+                ended.extend(self.judged_at_end(open, container, node));
+                ended.push(Verdict::Close { rule: open.kind.rule(), subject: open.key });
             }
             !over
         });
+        self.raised = raised;
+        verdicts.append(&mut ended);
+    }
+
+    fn sum_up(&mut self, container: &Container, node: &Baseline, verdicts: &mut Vec<Verdict>) {
+        verdicts.extend(
+            self.raised.iter().filter_map(|open| self.judged_at_end(open, container, node)),
+        );
     }
 
     fn forgotten(&self) -> u64 {
@@ -205,15 +211,9 @@ impl Beacon {
         let port = flow.originator.port;
         let Some(tracked) = self.connections.beat(key, flow.opened, port, false) else { return };
         tracked.about.learn(flow);
-        if !tracked.series.take_due() {
-            return;
+        if tracked.series.take_due() {
+            self.judge(Kind::Connections, key, seen, verdicts);
         }
-        let many = self.connections.is_many(self.settings.many_series);
-        let Some(tracked) = self.connections.peek(key) else { return };
-        let case =
-            Case { kind: Kind::Connections, rule: &rules::CONNECTIONS, key, floor_s: 0.0, many };
-        let verdict = case.judge(&self.settings, seen, &tracked.series, &tracked.about);
-        self.raise(verdict, verdicts);
     }
 
     /// A ping of a protocol inside TLS or WebSocket, to a peer that has a name.
@@ -224,23 +224,13 @@ impl Beacon {
 
     fn burst(&mut self, seen: &Seen<'_>, turn: &Turn, verdicts: &mut Vec<Verdict>) {
         let flow = seen.flow;
-        let (kind, key) = match turn.from {
-            Side::Originator => (Kind::OwnBursts, flow.id << 1),
-            Side::Responder => (Kind::PeerBursts, flow.id << 1 | 1),
-        };
+        let (kind, key) = bursts_of(flow)[turn.from.index()];
         self.answering = Some(Answering { flow: flow.id, key, datagram: false, to: turn.from });
         let Some(tracked) = self.streams.beat(key, turn.started, 0, false) else { return };
         tracked.series.note_sizes(turn.bytes, 0);
-        if !tracked.series.take_due() {
-            return;
+        if tracked.series.take_due() {
+            self.judge(kind, key, seen, verdicts);
         }
-        let many = self.streams.is_many(self.settings.many_series);
-        let Some(tracked) = self.streams.peek(key) else { return };
-        let mut traits = Traits::default();
-        traits.learn(flow);
-        let case = Case { kind, rule: &rules::STREAM, key, floor_s: BURST_SILENCE_S, many };
-        let verdict = case.judge(&self.settings, seen, &tracked.series, &traits);
-        self.raise(verdict, verdicts);
     }
 
     /// A turn over UDP: one that begins a conversation or breaks a silence is a beat.
@@ -263,20 +253,9 @@ impl Beacon {
         let Some(tracked) = self.datagrams.beat(key, turn.started, port, false) else { return };
         tracked.series.note_sizes(turn.bytes, 0);
         tracked.about.learn(flow);
-        if !tracked.series.take_due() {
-            return;
+        if tracked.series.take_due() {
+            self.judge(Kind::Datagrams, key, seen, verdicts);
         }
-        let many = self.datagrams.is_many(self.settings.many_series);
-        let Some(tracked) = self.datagrams.peek(key) else { return };
-        let case = Case {
-            kind: Kind::Datagrams,
-            rule: &rules::DATAGRAMS,
-            key,
-            floor_s: BURST_SILENCE_S,
-            many,
-        };
-        let verdict = case.judge(&self.settings, seen, &tracked.series, &tracked.about);
-        self.raise(verdict, verdicts);
     }
 
     /// A turn that breaks no silence: the answer to the latest beat, if it comes from its peer.
@@ -304,7 +283,9 @@ impl Beacon {
             return;
         }
         let history = flow.history.as_str();
-        if history.starts_with('S') && !history.contains('h') {
+        // Whoever acknowledges was answered, though the answer may not have been captured.
+        let answered = history.contains('h') || flow.has_acknowledged(Side::Originator);
+        if history.starts_with('S') && !answered {
             self.unanswered(seen, verdicts);
         } else if !flow.midstream
             && let Some(tracked) = self.connections.get_mut(key_of(flow))
@@ -316,8 +297,13 @@ impl Beacon {
         }
         // Only a flow that lasted can have had beats within.
         if flow.last.seconds_since(flow.opened) >= BURST_SILENCE_S {
-            self.streams.remove(flow.id << 1);
-            self.streams.remove(flow.id << 1 | 1);
+            for (kind, key) in bursts_of(flow) {
+                let open = self.raised.iter().find(|open| open.kind == kind && open.key == key);
+                let found =
+                    open.and_then(|open| self.judged_at_end(open, seen.container, seen.node));
+                verdicts.extend(found);
+                self.streams.remove(key);
+            }
         }
     }
 
@@ -325,19 +311,10 @@ impl Beacon {
         let flow = seen.flow;
         let key = key_of(flow);
         // A SYN that is sent again after the flow's time-out opens a flow from the same port.
-        let Some(tracked) = self.unanswered.beat(key, flow.opened, flow.originator.port, true)
-        else {
-            return;
-        };
-        if !tracked.series.take_due() {
-            return;
+        let tracked = self.unanswered.beat(key, flow.opened, flow.originator.port, true);
+        if tracked.is_some_and(|tracked| tracked.series.take_due()) {
+            self.judge(Kind::Unanswered, key, seen, verdicts);
         }
-        let many = self.unanswered.is_many(self.settings.many_series);
-        let Some(tracked) = self.unanswered.peek(key) else { return };
-        let case =
-            Case { kind: Kind::Unanswered, rule: &rules::UNANSWERED, key, floor_s: 0.0, many };
-        let verdict = case.judge(&self.settings, seen, &tracked.series, &tracked.about);
-        self.raise(verdict, verdicts);
     }
 
     /// A DNS query: a beat of its registrable domain, if what stands before it is new.
@@ -353,31 +330,102 @@ impl Beacon {
         let Some(tracked) = self.domains.beat(key, seen.at, token, true) else { return };
         tracked.series.note_sizes(question.name.len() as u64, hash & 0xffff_ffff);
         tracked.about.learn(question, part);
-        if !tracked.series.take_due() {
-            return;
+        if tracked.about.name.is_empty() {
+            tracked.about.name = domain.into();
         }
-        let many = self.domains.is_many(self.settings.many_series);
-        let Some(tracked) = self.domains.peek(key) else { return };
-        let case = Case { kind: Kind::Queries, rule: &rules::DNS, key, floor_s: 0.0, many };
-        let verdict =
-            case.judge_domain(&self.settings, seen, &tracked.series, &tracked.about, domain);
-        self.raise(verdict, verdicts);
+        if tracked.series.take_due() {
+            self.judge(Kind::Queries, key, seen, verdicts);
+        }
     }
 
-    fn raise(&mut self, found: Option<(Finding, f64)>, verdicts: &mut Vec<Verdict>) {
-        let Some((finding, period_s)) = found else { return };
-        let (rule, key, last) = (finding.rule, finding.subject, finding.first_seen);
-        if let Some(open) =
-            self.raised.iter_mut().find(|open| open.key == key && open.rule.id == rule.id)
+    /// Puts a series on trial, and notes what is found.
+    fn judge(&mut self, kind: Kind, key: u64, seen: &Seen<'_>, verdicts: &mut Vec<Verdict>) {
+        let Some((finding, period_s)) = self.try_series(kind, key, seen) else { return };
+        let beats = self.beats(kind, key);
+        if let Some(open) = self.raised.iter_mut().find(|open| open.key == key && open.kind == kind)
         {
-            open.period_s = period_s;
+            (open.period_s, open.beats) = (period_s, beats);
+            open.flow.as_mut().clone_from(seen.flow);
         } else {
             if self.raised.len() >= RAISED_MAX {
                 self.raised.remove(0);
             }
-            self.raised.push(Raised { rule, key, last, period_s });
+            let (last, flow) = (finding.first_seen, Box::new(seen.flow.clone()));
+            self.raised.push(Raised { kind, key, last, period_s, beats, flow });
         }
         verdicts.push(Verdict::Raise(Box::new(finding)));
+    }
+
+    fn try_series(&self, kind: Kind, key: u64, seen: &Seen<'_>) -> Option<(Finding, f64)> {
+        let settings = &self.settings;
+        let case = |begun_many| Case { kind, key, many: begun_many };
+        match kind {
+            Kind::Connections | Kind::Datagrams | Kind::Unanswered => {
+                let table = self.flows(kind);
+                let Tracked { series, about } = table.peek(key)?;
+                case(table.is_many(settings.many_series)).judge(settings, seen, series, about)
+            }
+            Kind::OwnBursts | Kind::PeerBursts => {
+                let flow = seen.flow;
+                // What it spoke before it was seen, other connections to the same port may have shown.
+                let known = self.connections.peek(key_of(flow)).filter(|_| flow.was_open_before());
+                let mut traits = known.map_or_else(Traits::default, |known| known.about.protocol());
+                traits.learn(flow);
+                let series = &self.streams.peek(key)?.series;
+                let many = self.streams.is_many(settings.many_series);
+                case(many).judge(settings, seen, series, &traits)
+            }
+            Kind::Queries => {
+                let Tracked { series, about } = self.domains.peek(key)?;
+                case(self.domains.is_many(settings.many_series))
+                    .judge_domain(settings, seen, series, about)
+            }
+        }
+    }
+
+    /// An open finding with the numbers of the end, where it has had beats since it was judged and
+    /// they still suffice.
+    fn judged_at_end(
+        &self,
+        open: &Raised,
+        container: &Container,
+        node: &Baseline,
+    ) -> Option<Verdict> {
+        let at = self.last(open.kind, open.key)?;
+        if self.beats(open.kind, open.key) <= open.beats {
+            return None;
+        }
+        let (side, flow) = (Side::Originator, open.flow.as_ref());
+        let seen = Seen { at, side, flow, container, node, allow: &() };
+        let (mut finding, _) = self.try_series(open.kind, open.key, &seen)?;
+        finding.last_seen = Some(at);
+        Some(Verdict::Raise(Box::new(finding)))
+    }
+
+    const fn flows(&self, kind: Kind) -> &Table<Traits> {
+        match kind {
+            Kind::Datagrams => &self.datagrams,
+            Kind::Unanswered => &self.unanswered,
+            _ => &self.connections,
+        }
+    }
+
+    fn series(&self, kind: Kind, key: u64) -> Option<&Series> {
+        match kind {
+            Kind::Queries => self.domains.peek(key).map(|tracked| &tracked.series),
+            Kind::OwnBursts | Kind::PeerBursts => {
+                self.streams.peek(key).map(|tracked| &tracked.series)
+            }
+            _ => self.flows(kind).peek(key).map(|tracked| &tracked.series),
+        }
+    }
+
+    fn last(&self, kind: Kind, key: u64) -> Option<Timestamp> {
+        self.series(kind, key).map(|series| series.last)
+    }
+
+    fn beats(&self, kind: Kind, key: u64) -> u64 {
+        self.series(kind, key).map_or(0, |series| series.beats)
     }
 }
 
@@ -386,6 +434,11 @@ fn key_of(flow: &Flow) -> u64 {
     let place = u64::from(flow.responder.port) << 8 | u64::from(flow.protocol.0);
     // Fibonacci hashing spreads what the destination's hash is mixed with (Knuth, 6.4).
     DestinationKey::of_flow(flow).0 ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The series of bursts within a flow: the container's, and its peer's.
+const fn bursts_of(flow: &Flow) -> [(Kind, u64); 2] {
+    [(Kind::OwnBursts, flow.id << 1), (Kind::PeerBursts, flow.id << 1 | 1)]
 }
 
 /// A datagram of NTP's own length to NTP's port (RFC 5905, section 7.3).

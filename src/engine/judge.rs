@@ -113,7 +113,18 @@ impl Judge {
 
     /// A link is gone, and its container with it: what was found about it is over.
     pub(super) fn disown(&mut self, at: Timestamp, link: LinkId, output: &mut dyn Output) {
-        let Some((container, watched)) = self.containers.disown(link) else { return };
+        let Some((container, mut watched)) = self.containers.disown(link) else { return };
+        for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
+            detector.sum_up(&container, &self.baseline, &mut self.verdicts);
+            judge(
+                (&mut self.alerts, &mut self.baseline),
+                &mut self.verdicts,
+                at,
+                row.id,
+                &container,
+                output,
+            );
+        }
         self.forgotten_of_gone.add(&container, &watched);
         let memory = self.memory(&container, &watched);
         if let (Some(memories), Some(memory)) = (&mut self.memories, memory) {
@@ -181,10 +192,10 @@ impl Judge {
     /// Notes that a container calls the flow's responder, as it is called by now.
     pub(super) fn count_destination(&mut self, at: Timestamp, flow: &Flow) {
         let Some(number) = flow.containers[0] else { return };
-        let key = DestinationKey::of_flow(flow);
-        self.baseline.destinations.count(at, key);
+        let (key, open_before) = (DestinationKey::of_flow(flow), flow.was_open_before());
+        self.baseline.destinations.count(at, key, open_before);
         if let Some((container, _)) = self.containers.get_mut(number) {
-            container.destinations.count(at, key);
+            container.destinations.count(at, key, open_before);
         }
     }
 
@@ -316,6 +327,7 @@ impl Judge {
     pub(super) fn end_capture(&mut self, at: Timestamp, output: &mut dyn Output) {
         for (container, watched) in self.containers.iter_mut() {
             for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
+                detector.sum_up(container, &self.baseline, &mut self.verdicts);
                 detector.end_capture(&mut self.verdicts);
                 judge(
                     (&mut self.alerts, &mut self.baseline),

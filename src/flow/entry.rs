@@ -214,7 +214,11 @@ impl<S: Default> Entry<S> {
             if tcp.has(Tcp::SYN) {
                 sequence = sequence.wrapping_add(1);
             }
-        } else if self.answered && self.flow.state == State::Opening && from == Side::Originator {
+        } else if self.flow.state == State::Opening
+            && tcp.has(Tcp::ACK)
+            && (self.answered || from == Side::Originator)
+        {
+            // Whoever acknowledges more than a SYN has seen the other's, captured or not.
             self.flow.state = State::Established;
         }
         if tcp.has(Tcp::ACK) {

@@ -1,7 +1,7 @@
 //! A series on trial: timing, standing and score, and the finding that comes of them.
 
 use crate::baseline::DestinationKey;
-use crate::detect::{Finding, Rule, Seen, Severity};
+use crate::detect::{Finding, Seen, Severity};
 use crate::event::Zone;
 use crate::flow::Flow;
 
@@ -19,11 +19,8 @@ const CONFIDENCE_MAX: u32 = 95;
 /// A series on trial.
 pub(super) struct Case {
     pub kind: Kind,
-    pub rule: &'static Rule,
     /// Subject of the finding.
     pub key: u64,
-    /// Moments closer than this were merged before (seconds).
-    pub floor_s: f64,
     /// See [`Test::many`].
     pub many: bool,
 }
@@ -33,7 +30,7 @@ impl Case {
         let mut room = [0.0; BEATS_MAX];
         let test = Test {
             scales_s: &settings.collapse_scales_s,
-            floor_s: self.floor_s,
+            floor_s: self.kind.floor_s(),
             cv_cap: settings.jitter_cv_max,
             period_min_s: settings.period_min_s,
             many: self.many,
@@ -61,7 +58,7 @@ impl Case {
         let traits = &Traits { alike, ..*traits };
         let mut standing =
             Standing::of_flow(seen, traits, (series.first, rhythm.period_median_s), settings);
-        self.limit(flow, &mut standing);
+        self.limit(flow, traits, &mut standing);
         let sizes = (self.kind != Kind::Unanswered).then(|| Sizes::of(series)).flatten();
         let small = f64::from(settings.small_bytes);
         let handshake =
@@ -91,7 +88,8 @@ impl Case {
             &standing,
             &score,
         );
-        evidence.app_proto = flow.app_name();
+        let known = flow.app.or(traits.app.filter(|_| flow.was_open_before()));
+        evidence.app_proto = known.map_or_else(|| flow.app_name(), |app| Some(app.name));
         evidence.ja4 = flow
             .facts
             .as_deref()
@@ -101,8 +99,8 @@ impl Case {
         let against = against(self.kind, name, &rhythm, sizes.as_ref(), &standing, settings);
         standing.against.extend(against);
         let mut finding = match self.kind {
-            Kind::OwnBursts | Kind::PeerBursts => Finding::on_flow(self.rule, seen),
-            _ => Finding::on_peer(self.rule, flow.responder, flow.protocol),
+            Kind::OwnBursts | Kind::PeerBursts => Finding::on_flow(self.kind.rule(), seen),
+            _ => Finding::on_peer(self.kind.rule(), flow.responder, flow.protocol),
         };
         finding.peer_name = standing::name_of(flow).map(Into::into);
         finding.title = title(self.kind, &evidence.destination, rhythm.period_median_s);
@@ -111,9 +109,9 @@ impl Case {
     }
 
     /// Ceilings that come with the kind of beat.
-    fn limit(&self, flow: &Flow, standing: &mut Standing) {
+    fn limit(&self, flow: &Flow, traits: &Traits, standing: &mut Standing) {
         let named = standing::name_of(flow).is_some();
-        let app = flow.app.map_or("", |app| app.name);
+        let app = flow.app.or(traits.app).map_or("", |app| app.name);
         match self.kind {
             Kind::Unanswered => {
                 standing.cap(
@@ -139,8 +137,8 @@ impl Case {
         seen: &Seen<'_>,
         series: &Series,
         about: &Domain,
-        domain: &str,
     ) -> Option<(Finding, f64)> {
+        let domain = &*about.name;
         let distinct = distinct_share(series.responses.values());
         let new_names = distinct >= settings.dns_distinct_min;
         let data = about.data_queries * 2 >= series.beats;
@@ -194,7 +192,7 @@ impl Case {
         let against = against(self.kind, Some(domain), &rhythm, None, &standing, settings);
         standing.against.extend(against);
         let resolver = seen.flow.responder;
-        let mut finding = Finding::on_peer(self.rule, resolver, seen.flow.protocol);
+        let mut finding = Finding::on_peer(self.kind.rule(), resolver, seen.flow.protocol);
         self.fill(&mut finding, severity, series, standing, &score);
         finding.peer_name = Some(domain.into());
         finding.title = title(self.kind, domain, rhythm.period_median_s);

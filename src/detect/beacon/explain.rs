@@ -4,10 +4,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Settings;
 use super::rhythm::{Method, Rhythm};
 use super::score::{Score, Sizes};
 use super::standing::Standing;
+use super::{BURST_SILENCE_S, Settings, rules};
+use crate::detect::Rule;
 
 /// Fewer beats than this are said to be few (count): with as many, a jitter of ±90 % is told from
 /// chance.
@@ -27,6 +28,25 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// What it is found by.
+    pub(super) const fn rule(self) -> &'static Rule {
+        match self {
+            Self::Connections => &rules::CONNECTIONS,
+            Self::Datagrams => &rules::DATAGRAMS,
+            Self::OwnBursts | Self::PeerBursts => &rules::STREAM,
+            Self::Unanswered => &rules::UNANSWERED,
+            Self::Queries => &rules::DNS,
+        }
+    }
+
+    /// Moments closer than this are one beat by nature (seconds).
+    pub(super) const fn floor_s(self) -> f64 {
+        match self {
+            Self::Datagrams | Self::OwnBursts | Self::PeerBursts => BURST_SILENCE_S,
+            Self::Connections | Self::Unanswered | Self::Queries => 0.0,
+        }
+    }
+
     const fn noun(self) -> &'static str {
         match self {
             Self::Connections => "connections to",
@@ -194,6 +214,9 @@ pub(super) fn against(
             "telemetry, licence checks and update polls keep time so too: the destination has a \
              name, `{name}`"
         ),
+        (_, None) if standing.used_before => {
+            "clients of databases, brokers and queues keep time too".to_owned()
+        }
         (_, None) => "a client that is configured with an address, as of an appliance or a probe, \
                       has no name for it either"
             .to_owned(),
@@ -206,7 +229,13 @@ pub(super) fn against(
     } else if standing.node_containers < settings.siblings_min {
         against.push("there are too few other containers to tell whether they use it".to_owned());
     }
-    if standing.first_used_after_s < settings.new_after_s {
+    if standing.used_before {
+        let unknown = if name.is_some() { "" } else { "whether it has a name, and " };
+        against.push(format!(
+            "the first connection to it was open before it was seen: {unknown}since when it is used is \
+             unknown"
+        ));
+    } else if standing.first_used_after_s < settings.new_after_s {
         against.push(format!(
             "it was first used {} after the container's first packet: what is configured is used from \
              the start",

@@ -7,6 +7,8 @@ use super::series::SIZES_MAX;
 /// What is remembered about a domain beside its queries.
 #[derive(Debug, Default)]
 pub(super) struct Domain {
+    /// Its name.
+    pub name: Box<str>,
     /// Queries for types that carry data, not addresses (count).
     pub data_queries: u64,
     /// The changing part of the latest name looks random.

@@ -47,6 +47,13 @@ impl Latest {
         }
     }
 
+    /// Adds to all values.
+    fn shift(&mut self, more: u32) {
+        for value in &mut self.values {
+            *value = value.saturating_add(more);
+        }
+    }
+
     /// The value that came last.
     fn last(&self) -> Option<u32> {
         match self.next {
@@ -106,6 +113,12 @@ impl Series {
     const FIRST_DUE: u64 = 9;
 
     fn beat(&mut self, at: Timestamp) {
+        // A connection whose first turn took long is told of after those that were opened later.
+        if at < self.first {
+            let earlier = self.first.since(at).as_millis().min(u128::from(u32::MAX)) as u32;
+            self.moments.shift(earlier);
+            self.first = at;
+        }
         // 49 days of milliseconds: a series that old has its latest beats at the end of the range,
         // and they no longer look like a rhythm. It ends with the detector's next restart.
         let moment = at.since(self.first).as_millis().min(u128::from(u32::MAX)) as u32;
@@ -227,8 +240,9 @@ impl<T: Default> Table<T> {
             }
             candidate.own_port = own_port;
             if candidate.second_ms == 0 {
-                let ms = at.since(candidate.first).as_millis().clamp(1, u128::from(u32::MAX));
-                candidate.second_ms = ms as u32;
+                let (first, second) = (candidate.first.min(at), candidate.first.max(at));
+                let ms = second.since(first).as_millis().clamp(1, u128::from(u32::MAX));
+                (candidate.first, candidate.second_ms) = (first, ms as u32);
                 return None;
             }
             let candidate = *candidate;
@@ -257,11 +271,6 @@ impl<T: Default> Table<T> {
     /// The series of `key`, where it has one.
     pub(super) fn peek(&self, key: u64) -> Option<&Tracked<T>> {
         self.tracked.peek(&key)
-    }
-
-    /// The latest beat of `key`, where it has a series.
-    pub(super) fn last(&self, key: u64) -> Option<Timestamp> {
-        self.peek(key).map(|tracked| tracked.series.last)
     }
 
     /// No series is tracked.
@@ -298,6 +307,18 @@ mod tests {
         let mut room = [0.0; BEATS_MAX];
         assert_eq!(series.moments_s(&mut room), [0.0, 0.5, 2.0]);
         assert_eq!((series.beats, series.own_port), (3, 12));
+    }
+
+    #[test]
+    fn beats_that_are_told_of_late_keep_their_place() {
+        let mut table = Table::<()>::new(8, 8);
+        for (ms, port) in [(5_000, 10), (3_000, 11), (4_000, 12), (1_000, 13), (6_000, 14)] {
+            table.beat(1, at(ms), port, false);
+        }
+        let series = &table.peek(1).unwrap().series;
+        let mut room = [0.0; BEATS_MAX];
+        assert_eq!(series.moments_s(&mut room), [0.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!((series.first, series.last), (at(1_000), at(6_000)));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use crate::baseline::{DestinationKey, User};
+use crate::baseline::{DestinationKey, DestinationUse, User};
 use crate::container::Container;
 use crate::detect::known_services::{Additions, KnownService};
 use crate::detect::{Seen, Severity};
@@ -53,11 +53,17 @@ pub(super) struct Traits {
 }
 
 impl Traits {
+    /// Only what it speaks.
+    pub(super) fn protocol(&self) -> Self {
+        Self { app: self.app, outer: self.outer, ..Self::default() }
+    }
+
     /// Adds what one flow showed.
     pub(super) fn learn(&mut self, flow: &Flow) {
         self.app = flow.app.or(self.app);
         self.outer = flow.outer.or(self.outer);
-        self.unknown |= flow.app_unknown;
+        // What began before it was seen said what it is before.
+        self.unknown |= flow.app_unknown && !flow.was_open_before();
         self.answered |= flow.payload_bytes(Side::Responder) > 0;
         let Some(tls) = flow.facts.as_deref().and_then(|facts| facts.tls.as_deref()) else {
             return;
@@ -149,6 +155,9 @@ pub(super) struct Standing {
     pub first_used: Timestamp,
     /// The same in seconds since the container was first seen.
     pub first_used_after_s: f64,
+    /// It was in use before it was seen: a name that nobody was seen to ask for is no oddity, nor
+    /// is a first use that is none.
+    pub used_before: bool,
 }
 
 impl Standing {
@@ -194,8 +203,8 @@ impl Standing {
         let age_s = period_s * f64::from(settings.sibling_exchanges_min.saturating_add(1));
         let born_ns = seen.at.nanos().saturating_sub((age_s * 1e9) as u64);
         let old = seen.node.containers_since(Timestamp::from_nanos(born_ns));
-        let first_used =
-            seen.container.destinations.get(key).map_or(first_beat, |used| used.first_seen);
+        let own = seen.container.destinations.get(key);
+        let first_used = own.map_or(first_beat, |used| used.first_seen);
         let mut standing = Self {
             oddities: Vec::new(),
             ceiling: Severity::Critical,
@@ -205,13 +214,14 @@ impl Standing {
             node_containers,
             first_used,
             first_used_after_s: first_used.seconds_since(seen.container.first_seen),
+            used_before: own.is_some_and(DestinationUse::was_used_before),
         };
         if node_containers >= settings.siblings_min && containers == 1 {
             standing
                 .odd(6, format!("is used by no other of the node's {node_containers} containers"));
         }
         let age_s = standing.first_used_after_s;
-        if age_s >= settings.new_after_s {
+        if age_s >= settings.new_after_s && !standing.used_before {
             standing
                 .odd(4, format!("was first used {age_s:.0} s after the container was first seen"));
         }
@@ -253,12 +263,14 @@ impl Standing {
         let name = name_of(flow);
         match name {
             Some(name) => standing.judge_name(seen, name, &settings.known_services),
+            None if standing.used_before => {}
             None if seen.peer_zone() == Zone::External => {
                 let points = if seen.container.names.is_empty() { 12 } else { 14 };
                 standing
                     .odd(points, "has no name: the container got its address from no DNS answer");
             }
-            None => standing.odd(4, "has no name, though services inside have one"),
+            None => standing
+                .odd(4, "has a private address and no name, though a cluster's services have one"),
         }
         let usual = standing.judge_protocol(flow, traits);
         // An address alone on a port of its own is what an implant carries along.
@@ -352,21 +364,23 @@ impl Standing {
     }
 
     fn judge_inside(&mut self, seen: &Seen<'_>, traits: &Traits) {
-        if seen.flow.app.or(traits.app).is_some() {
-            self.cap(Severity::Low, "the destination is inside and speaks a known protocol");
+        let ip = seen.flow.responder.ip;
+        let place = match Zone::of(ip) {
+            Zone::Cluster => "the destination has a private address",
+            _ => "the destination is in a network of the configuration",
+        };
+        let why = if seen.flow.app.or(traits.app).is_some() {
+            "speaks a known protocol"
         } else if !traits.answered {
-            self.cap(Severity::Low, "the destination is inside and never answers: metrics or logs");
+            "never answers: metrics or logs"
         } else if traits.alike {
-            self.cap(
-                Severity::Low,
-                "the destination is inside and its answers are all alike: a heartbeat, no orders",
-            );
-        } else if same_network(seen.container, seen.flow.responder.ip) {
-            self.cap(
-                Severity::Low,
-                "the destination is a neighbour in the container's own network",
-            );
-        }
+            "its answers are all alike: a heartbeat, no orders"
+        } else if same_network(seen.container, ip) {
+            "is a neighbour: in the container's own /16 (IPv6: /64) or Kubernetes' service range"
+        } else {
+            return;
+        };
+        self.cap(Severity::Low, format!("{place} and {why}"));
     }
 }
 

@@ -42,6 +42,33 @@ fn closes_after_ten_silent_periods_and_not_before() {
         minutes += 1;
         stage.detector.end_minute(stage.at, &stage.container, &stage.node, &mut stage.found);
     }
-    assert!(matches!(stage.found[..], [Verdict::Close { .. }]));
+    let [Verdict::Raise(last), Verdict::Close { .. }] = &stage.found[..] else {
+        panic!("{:?}", stage.found)
+    };
+    assert_eq!(last.evidence.get("beats"), Some(&20.into()), "the numbers of the end");
+    let beat_at = stage.container.first_seen.after(Duration::from_secs(19 * 30));
+    assert_eq!(last.last_seen, Some(beat_at));
     assert_eq!(minutes, 5, "ten periods of 30 s, and the beat's own");
+}
+
+#[test]
+fn the_last_word_has_the_numbers_of_the_end() {
+    let mut stage = Stage::new();
+    let (target, mut held) = (Target::tcp(C2, 4444), Stage::new());
+    let flow = held.flow(&target);
+    for beat in 0..39 {
+        stage.call(&target, 64, 64);
+        stage.wait(29.95);
+        held.turn(&flow, Side::Originator, beat, 64, Some(30.0));
+        held.wait(30.0);
+    }
+    let beats = |stage: &Stage| stage.findings().last().unwrap().evidence.get("beats").cloned();
+    assert_ne!((beats(&stage), beats(&held)), (Some(39.into()), Some(38.into())), "not each beat");
+    stage.detector.sum_up(&stage.container, &stage.node, &mut stage.found);
+    let flow = Flow { last: held.at, ..flow };
+    held.see(&flow, &Event::FlowClosed(FlowEnd::Closed));
+    assert_eq!((beats(&stage), beats(&held)), (Some(39.into()), Some(38.into())));
+    let told = held.found.len();
+    held.detector.sum_up(&held.container, &held.node, &mut held.found);
+    assert_eq!(held.found.len(), told, "the connection is over, and was summed up");
 }

@@ -183,3 +183,65 @@ fn a_known_name_with_another_in_dns_is_no_excuse() {
     }
     assert!(stage.worst().is_some_and(|(_, worst)| worst >= Severity::Medium));
 }
+
+/// Polls over one connection that is held open; then calls that open their own.
+fn held_open(target: &Target, open_before: bool, calls: u32) -> Stage {
+    let mut stage = Stage::new();
+    let mut flow =
+        Flow { midstream: open_before, direction_inferred: open_before, ..stage.flow(target) };
+    stage.container.destinations = Destinations::new(64);
+    let key = DestinationKey::of_flow(&flow);
+    stage.container.destinations.count(stage.at, key, flow.was_open_before());
+    for number in 1..30 {
+        stage.turn(&flow, Side::Originator, number, 32, Some(2.9));
+        stage.wait(0.1);
+        stage.turn(&flow, Side::Responder, number, 64, None);
+        stage.wait(2.9);
+    }
+    flow.last = stage.at;
+    for _ in 0..calls {
+        stage.call(target, 64, 64);
+        stage.wait(2.95);
+    }
+    stage
+}
+
+#[test]
+fn what_was_open_before_is_not_odd_for_what_was_not_seen() {
+    let target = Target::tcp(C2, 5432);
+    let seen = held_open(&target, false, 0);
+    assert_eq!(seen.worst(), Some(("beacon.stream", Severity::High)), "opened in sight");
+    let unseen = held_open(&target, true, 0);
+    assert_eq!(unseen.worst(), Some(("beacon.stream", Severity::Low)), "and yet it beats");
+    let finding = unseen.findings().last().unwrap();
+    assert_eq!(finding.evidence.get("oddities"), Some(&serde_json::json!([])));
+    assert!(finding.against.iter().any(|said| said.contains("open before it was seen")));
+    assert!(!finding.against.iter().any(|said| said.contains("used from the start")));
+}
+
+#[test]
+fn what_is_opened_in_sight_later_is_judged_by_what_it_shows() {
+    let unknown = held_open(&Target::tcp(C2, 5432), true, 20);
+    let calls = unknown.findings().filter(|found| found.rule.id == "beacon.connections");
+    assert_eq!(calls.map(|found| found.severity).max(), Some(Severity::Medium));
+    let named = Target { name: Some("c2.example.net"), ..Target::tcp(C2, 5432) };
+    assert!(held_open(&named, true, 0).worst().is_some_and(|(_, worst)| wakes(worst)));
+}
+
+#[test]
+fn a_connection_from_before_speaks_what_others_to_the_same_port_do() {
+    let (mqtt, unknown) = (Target::tcp(C2, 1883).app(&MQTT), Target::tcp(C2, 1883));
+    let mut stage = Stage::new();
+    for _ in 0..4 {
+        stage.call(&mqtt, 64, 4);
+        stage.wait(17.0);
+    }
+    let flow = Flow { midstream: true, direction_inferred: true, ..stage.flow(&unknown) };
+    for number in 1..30 {
+        stage.turn(&flow, Side::Responder, number, 32, Some(3.0));
+        stage.wait(3.0);
+    }
+    let finding = stage.findings().last().unwrap();
+    assert_eq!(finding.evidence.get("app_proto"), Some(&"mqtt".into()));
+    assert!(!finding.why.contains("no known protocol"), "{}", finding.why);
+}
