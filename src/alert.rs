@@ -210,6 +210,7 @@ impl Alerts {
             alert.count += 1;
             alert.last_seen = finding.last_seen.unwrap_or(at);
             alert.finding = finding;
+            alert.container.follow(&container.identity);
             alert.finding.severity = severity;
             alert.finding.gap_bytes = gap_bytes;
             alert.state = AlertState::Update;

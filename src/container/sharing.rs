@@ -192,6 +192,22 @@ impl ContainerIdentity {
         self.draw(|_| true);
     }
 
+    /// A finding goes on: where its container has ended, it is by the one of that name that was started in its place.
+    pub fn follow(&mut self, news: &Self) {
+        let (Some(sharing), Some(now)) = (&mut self.sharing, &news.sharing) else { return };
+        let living = || now.members.iter().filter(|one| one.ended.is_none());
+        for member in &mut sharing.members {
+            let heir = living().find(|one| one.name.is_some() && one.name == member.name);
+            if let Some(heir) = heir
+                && !living().any(|one| one.id == member.id)
+            {
+                member.clone_from(heir);
+            }
+        }
+        sharing.members.dedup_by(|one, before| one.id == before.id);
+        self.draw(|_| true);
+    }
+
     /// All but the containers.
     fn gain(&mut self, news: &Self) {
         if !news.ip.is_unspecified() {

@@ -168,6 +168,24 @@ fn what_a_finding_told_is_not_lost() {
 }
 
 #[test]
+fn a_finding_that_goes_on_follows_its_container() {
+    for (case, now, expected) in [
+        ("it runs on", "web", "web web"),
+        ("it runs on beside another", "web debug", "web web"),
+        ("it was started anew", "web'", "web' web"),
+        ("it ended", "", "web web"),
+        ("another came instead", "debug", "web web"),
+    ] {
+        let mut identity = pod("web");
+        identity.follow(&pod(now));
+        assert_eq!(reads(&identity), expected, "{case}");
+    }
+    let mut several = pod("web api");
+    several.follow(&pod("web' api'"));
+    assert_eq!(reads(&several), "pause - web,api");
+}
+
+#[test]
 fn a_pods_uid_is_known_before_its_name() {
     let mut identity = says(Attribution::Cgroup, false, "web");
     identity.kubernetes =
