@@ -18,6 +18,7 @@ mod libpcap;
 pub mod live;
 mod merge;
 mod pcapng;
+mod pod;
 pub mod shed;
 mod wide_buffer;
 pub mod write;
@@ -30,6 +31,7 @@ pub use libpcap::PcapReader;
 pub use merge::Merge;
 pub use pcapng::PcapngReader;
 
+use crate::container::Named;
 use crate::decode::{Frame, LinkType};
 use crate::event::LinkId;
 
@@ -45,6 +47,8 @@ pub struct Interface {
     /// It is the host's end of a container's interface: the capture says so by
     /// [`CONTAINER_LINK`].
     pub of_container: bool,
+    /// It is one of this pod's own: a sidecar has kept the capture, and says so.
+    pub pod: Option<Box<Named>>,
 }
 
 /// What a capture says (pcapng's `if_description`) of an interface that is the host's end of a
@@ -58,7 +62,8 @@ pub enum Next<'a> {
     Link(LinkId, Interface),
     /// A frame.
     Frame(LinkId, Frame<'a>),
-    /// A container's interface is gone, and its container with it: a live mode kept that.
+    /// A container's interface is gone, and its container with it: a live mode kept that. One of a pod's own
+    /// is told so when its last is gone.
     LinkGone(LinkId),
     /// No more; [`Source::damages`] says whether something is missing.
     End,

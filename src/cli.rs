@@ -141,7 +141,7 @@ pub struct SidecarArgs {
     #[arg(long = "interface", short, value_name = "NAME")]
     pub interfaces: Vec<String>,
 
-    /// Watch loopback too
+    /// Watch loopback too: it gives records and no findings, for both its ends are the pod
     #[arg(long)]
     pub loopback: bool,
 

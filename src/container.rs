@@ -64,7 +64,7 @@ impl Settings {
 }
 
 /// A container that the configuration names.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Named {
     /// Name for records.

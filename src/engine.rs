@@ -16,6 +16,7 @@ use crate::container::{LinkOwner, Named};
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
 use crate::detect::blind_spot::Sight;
 use crate::event::{DnsMessage, Event, FlowEnd, LinkId, Side};
+use crate::flow::entry::Entry;
 use crate::flow::table::{Ended, FlowTable};
 use crate::proto::{Scratch, Session};
 use crate::record::{Output, Record, RecordKind, Stats};
@@ -69,6 +70,8 @@ pub enum Input<'a> {
     Owner(&'a LinkOwner),
     /// A link is gone, and its container with it.
     LinkGone(LinkId),
+    /// A container that was named has ended: nothing of it will come.
+    Ended(&'a Named),
     /// What the host says of how well a link's container is seen.
     Visibility {
         /// The host's time.
@@ -195,6 +198,12 @@ impl Engine {
                 }
                 self.line.judge.disown(self.line.now, link, output);
             }
+            Input::Ended(named) => {
+                let number = self.line.judge.containers.of_named(named);
+                if let Some(number) = number {
+                    self.line.end_container(number, output);
+                }
+            }
             Input::Visibility { at, link, sight } => {
                 self.line.judge.note_visibility(at, link, sight, output);
             }
@@ -236,8 +245,11 @@ impl Engine {
     }
 
     /// Names a container, or gives further addresses to one with this name: for flows that open from
-    /// now on. Only where containers were named from the start.
-    pub fn know_container(&mut self, named: &Named) {
+    /// now on.
+    pub fn know_container(&mut self, named: &Named, output: &mut dyn Output) {
+        if self.held_back.is_some() {
+            self.release(output);
+        }
         self.line.judge.containers.know(named);
     }
 
@@ -426,6 +438,19 @@ impl Line {
             self.close(gone, output);
         }
         self.ended = ended;
+    }
+
+    /// Nothing of a container will come: its flows and findings are over.
+    fn end_container(&mut self, number: u32, output: &mut dyn Output) {
+        for flow in self.flows.in_order() {
+            let its = |entry: &Entry<Session>| entry.flow.containers.contains(&Some(number));
+            if self.flows.get_mut(flow).is_some_and(|entry| its(entry))
+                && let Some(ended) = self.flows.end_capture(flow, self.now)
+            {
+                self.close(ended, output);
+            }
+        }
+        self.judge.end_container(self.now, number, output);
     }
 
     /// A flow has left the table.

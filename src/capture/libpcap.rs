@@ -102,7 +102,7 @@ impl PcapReader {
             .ok_or_else(|| OpenError::LinkType(link_type_name(number)))?;
         Ok(Self {
             capture: buffered(capture),
-            interface: Interface { name: None, link_type, snaplen, of_container: false },
+            interface: Interface { name: None, link_type, snaplen, of_container: false, pod: None },
             phase: Phase::Opened,
             frames: 0,
             read_bytes: HEADER_BYTES,

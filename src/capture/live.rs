@@ -71,6 +71,13 @@ pub struct Found {
     device: Device,
 }
 
+impl Found {
+    /// What passes it goes from its machine to itself.
+    pub fn is_loopback(&self) -> bool {
+        self.device.flags.is_loopback()
+    }
+}
+
 /// The interfaces of these names; without any, all that are up, and loopback where it is asked for.
 ///
 /// # Errors
@@ -177,6 +184,8 @@ pub struct LiveReader {
     counters: Counters,
     shed: Shed,
     filter: Filter,
+    /// Each frame passes it twice for the kernel, going out and coming in, and libpcap hands on the second.
+    twice: bool,
     /// Frames of bulk that the kernel let go, for which others stood (count).
     sampled_out: u64,
 }
@@ -243,7 +252,9 @@ impl LiveReader {
             u32::try_from(number).ok().and_then(LinkType::from_number).ok_or_else(|| {
                 LiveError::LinkType { name: name(), link_type: link_type_name(number) }
             })?;
-        Ok(Self::new(capture, link_type, (sizes[0], None), Shed::new(settings, sizes[1])))
+        let shed = Shed::new(settings, sizes[1]);
+        let reader = Self::new(capture, link_type, (sizes[0], None), shed);
+        Ok(Self { twice: found.is_loopback(), ..reader })
     }
 
     /// Starts to capture all interfaces of this network namespace through one kernel buffer, those
@@ -284,7 +295,8 @@ impl LiveReader {
             bulk_bytes: shed.bulk_bytes(),
         };
         let counters = Counters::default();
-        let mut reader = Self { capture, link_type, counters, shed, filter, sampled_out: 0 };
+        let mut reader =
+            Self { capture, link_type, counters, shed, filter, twice: false, sampled_out: 0 };
         // The kernel copies no more than the snap length.
         reader.follow_stage();
         reader
@@ -345,7 +357,7 @@ impl LiveReader {
         if let Ok(stat) = self.capture.stats() {
             self.counters.advance([stat.received, stat.dropped, stat.if_dropped]);
         }
-        let mut counts = self.counters.counts();
+        let mut counts = self.counters.counts(self.twice);
         counts.passed_frames += self.sampled_out;
         counts
     }
@@ -369,9 +381,12 @@ impl Counters {
         }
     }
 
-    /// On Linux, what libpcap counts as received holds what the kernel dropped.
-    const fn counts(&self) -> Counts {
+    /// On Linux, what libpcap counts as received holds what the kernel dropped. Of frames that the kernel has
+    /// counted `twice`, as many as there were.
+    const fn counts(&self, twice: bool) -> Counts {
         let [received, kernel, interface] = self.totals;
+        let (received, kernel) =
+            if twice { (received / 2, kernel.div_ceil(2)) } else { (received, kernel) };
         Counts {
             passed_frames: received + interface,
             kernel_dropped_frames: kernel,
@@ -389,8 +404,11 @@ mod tests {
         let mut counters = Counters::default();
         counters.advance([u32::MAX - 1, 5, 0]);
         counters.advance([3, 5, 2]);
-        let counts = counters.counts();
+        let counts = counters.counts(false);
         assert_eq!(counts.passed_frames, u64::from(u32::MAX) + 4 + 2);
         assert_eq!((counts.kernel_dropped_frames, counts.interface_dropped_frames), (5, 2));
+        let counts = counters.counts(true);
+        assert_eq!(counts.passed_frames, (u64::from(u32::MAX) + 4) / 2 + 2);
+        assert_eq!(counts.kernel_dropped_frames, 3);
     }
 }

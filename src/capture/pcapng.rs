@@ -4,12 +4,15 @@ use std::io::{Cursor, Read};
 use std::ops::Range;
 
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
-use pcap_parser::{Block, InterfaceDescriptionBlock, PcapBlockOwned, PcapError, PcapNGReader};
+use pcap_parser::{
+    Block, InterfaceDescriptionBlock, OptionCode, PcapBlockOwned, PcapError, PcapNGReader,
+};
 
 use super::compressed::Stream;
 use super::damage::{Damage, DamageKind, Origin};
 use super::libpcap::link_type_name;
-use super::{CONTAINER_LINK, Interface, Next, Source};
+use super::{CONTAINER_LINK, Interface, Next, Source, pod};
+use crate::container::Named;
 use crate::decode::{Frame, LinkType};
 use crate::event::LinkId;
 use crate::time::Timestamp;
@@ -135,6 +138,7 @@ struct Described {
     name: Option<String>,
     snaplen: u32,
     of_container: bool,
+    pod: Option<Box<Named>>,
 }
 
 /// What a block means.
@@ -251,7 +255,8 @@ impl PcapngReader {
                 // Of others' interfaces it says nothing that matters here.
                 let link = self.interfaces.get(interface).and_then(|known| known.link);
                 let of_container = |link: &LinkId| {
-                    self.links.get(link.0 as usize).is_some_and(|(_, link)| link.of_container)
+                    let known = self.links.get(link.0 as usize);
+                    known.is_some_and(|(_, link)| link.of_container || link.pod.is_some())
                 };
                 Ok(link.map(|(link, _)| link).filter(of_container).map(Step::Gone))
             }
@@ -266,7 +271,7 @@ impl PcapngReader {
         described: Described,
         clock: Clock,
     ) -> Result<Option<Step>, &'static str> {
-        let Described { name, snaplen, of_container } = described;
+        let Described { name, snaplen, of_container, pod } = described;
         let place = self.interfaces.len();
         if place >= INTERFACES_MAX {
             return Err("it has too many interfaces");
@@ -282,7 +287,7 @@ impl PcapngReader {
             return Ok(None);
         };
         // The same interface, described again by a later section, stays one link.
-        let described = (place, Interface { name, link_type, snaplen, of_container });
+        let described = (place, Interface { name, link_type, snaplen, of_container, pod });
         let known = self.links.iter().position(|link| *link == described);
         let index = match known {
             Some(index) => index,
@@ -405,6 +410,11 @@ impl Meaning {
                 name: block.if_name().and_then(Result::ok).map(printable),
                 snaplen: block.snaplen,
                 of_container: block.if_description().and_then(Result::ok) == Some(CONTAINER_LINK),
+                pod: block
+                    .options
+                    .iter()
+                    .filter(|option| option.code == OptionCode::Comment)
+                    .find_map(|option| pod::read(option.as_str().ok()?)),
             },
             clock: Clock::new(block.if_tsresol, offset_s),
         }

@@ -1,8 +1,9 @@
 //! Keeps what was captured: pcapng files that `replay` reads, rotated and bounded.
 //!
 //! Each interface is described with its name, and with [`CONTAINER_LINK`] where it is the host's end
-//! of a container's interface, so that a replay tells containers apart as the live run did. That one is
-//! gone is told by its statistics (an Interface Statistics Block, which others write at their end).
+//! of a container's interface, or with whose it is where a pod's own are kept, so that a replay tells containers
+//! apart as the live run did. That one is gone is told by its statistics (an Interface Statistics Block,
+//! which others write at their end).
 //! The format is that of draft-ietf-opsawg-pcapng; blocks are in the machine's own byte order.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,7 +12,8 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{CONTAINER_LINK, Interface};
+use super::{CONTAINER_LINK, Interface, pod};
+use crate::container::Named;
 use crate::decode::Frame;
 use crate::event::LinkId;
 use crate::time::Timestamp;
@@ -20,7 +22,8 @@ const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
 const STATISTICS: u32 = 5;
 const PACKET: u32 = 6;
-/// Options of an interface: its name, its description, the unit of its time stamps.
+/// Options of an interface: a comment, its name, its description, the unit of its time stamps.
+const COMMENT: u16 = 1;
 const NAME: u16 = 2;
 const DESCRIPTION: u16 = 3;
 const RESOLUTION: u16 = 9;
@@ -44,6 +47,8 @@ pub struct CaptureFiles {
     kept: VecDeque<PathBuf>,
     /// What is known of each interface, in the order of their descriptions in the file.
     links: BTreeMap<LinkId, Interface>,
+    /// What each is described with where all are a pod's own.
+    pod: Option<String>,
     described: BTreeMap<LinkId, u32>,
     /// The file that each was last described in.
     described_in: BTreeMap<LinkId, u64>,
@@ -69,6 +74,7 @@ impl CaptureFiles {
             number: 1,
             kept: VecDeque::new(),
             links: BTreeMap::new(),
+            pod: None,
             described: BTreeMap::new(),
             described_in: BTreeMap::new(),
             descriptions: 0,
@@ -82,6 +88,12 @@ impl CaptureFiles {
     pub fn link(&mut self, link: LinkId, interface: Interface) {
         self.links.insert(link, interface);
         self.described.remove(&link);
+    }
+
+    /// Tells whose all interfaces are, or by which further addresses the pod is known from now on.
+    pub fn pod(&mut self, pod: &Named) {
+        self.pod = pod::comment(pod);
+        self.described.clear();
     }
 
     /// Forgets an interface that is gone, and says so where a file that is kept holds any of it.
@@ -217,6 +229,9 @@ impl CaptureFiles {
         if interface.of_container {
             option(&mut body, DESCRIPTION, CONTAINER_LINK.as_bytes());
         }
+        if let Some(pod) = &self.pod {
+            option(&mut body, COMMENT, pod.as_bytes());
+        }
         option(&mut body, RESOLUTION, &[NANOSECONDS]);
         option(&mut body, 0, &[]);
         let number = self.descriptions;
@@ -272,6 +287,7 @@ mod tests {
             link_type: LinkType::LinuxSll2,
             snaplen: 1_000,
             of_container: true,
+            pod: None,
         }
     }
 
@@ -384,6 +400,37 @@ mod tests {
             let gone = format!("{link} is gone");
             assert_eq!(read.iter().filter(|line| **line == gone).count(), 1, "{read:?}");
         }
+    }
+
+    #[test]
+    fn whose_interfaces_a_sidecar_keeps_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept.pcapng");
+        let mut pod: Named =
+            toml::from_str("name = 'web'\naddresses = ['10.9.1.2']\nnamespace = 'shop'").unwrap();
+        let mut files = CaptureFiles::create(&path, 1 << 20, 2).unwrap();
+        files.pod(&pod);
+        let own = Interface { of_container: false, ..interface("eth0") };
+        files.link(LinkId(0), own.clone());
+        write(&mut files, 0, 1, b"a");
+        let before = Interface { pod: Some(Box::new(pod.clone())), ..own.clone() };
+        pod.addresses.push("10.9.9.2".parse().unwrap());
+        files.pod(&pod);
+        write(&mut files, 0, 2, b"b");
+        files.gone(LinkId(0)).unwrap();
+        files.flush().unwrap();
+        let after = Interface { pod: Some(Box::new(pod)), ..own };
+        let Opening::Pcapng(mut source) = open(&[path]).unwrap().source else { panic!() };
+        assert_eq!(
+            read(&mut *source),
+            [
+                &format!("0 {before:?}"),
+                "0 1 6 [97]",
+                &format!("1 {after:?}"),
+                "1 2 6 [98]",
+                "1 is gone"
+            ]
+        );
     }
 
     /// In each file the interfaces stand in the order of their first frames, and some in none.

@@ -110,11 +110,21 @@ impl<D> Containers<D> {
         self.by_link.peek(&link).copied()
     }
 
-    /// Names a container, or gives further addresses to one that has this name.
+    /// Names a container, or gives further addresses to one that is called so. From then on no address makes
+    /// a container that is neither named nor in a pod network. Who had one of its addresses before keeps them.
     pub fn know(&mut self, named: &Named) {
+        if self.rule != Rule::PodNetworks {
+            self.rule = Rule::Named;
+        }
         let all = &mut self.settings.named;
-        let Some(known) = all.iter_mut().find(|known| known.name == named.name) else {
-            all.push(named.clone());
+        let name =
+            |named: &Named| (named.name.clone(), named.namespace.clone(), named.pod_uid.clone());
+        let Some(known) = all.iter_mut().find(|known| name(known) == name(named)) else {
+            let taken =
+                |known: &Named| known.addresses.iter().any(|ip| named.addresses.contains(ip));
+            if all.len() < self.settings.containers_max && !all.iter().any(taken) {
+                all.push(named.clone());
+            }
             return;
         };
         let number = known.addresses.iter().find_map(|ip| self.by_address.peek(ip).copied());
@@ -156,9 +166,29 @@ impl<D> Containers<D> {
         Some(number)
     }
 
+    /// Number of the container that has an address of this one's.
+    pub fn of_named(&self, named: &Named) -> Option<u32> {
+        named.addresses.iter().find_map(|ip| self.by_address.peek(ip).copied())
+    }
+
     /// The link is gone, and its container with it. Returns what was known of it.
     pub fn disown(&mut self, link: LinkId) -> Option<(Container, D)> {
         let number = self.by_link.remove(&link)?;
+        self.take(number)
+    }
+
+    /// A container that was named has ended. Returns what was known of it. It may be named anew.
+    pub fn end(&mut self, number: u32) -> Option<(Container, D)> {
+        let ended = self.take(number)?;
+        for ip in &ended.0.addresses {
+            self.by_address.remove(ip);
+        }
+        let its = |named: &Named| named.addresses.iter().any(|ip| ended.0.addresses.contains(ip));
+        self.settings.named.retain(|named| !its(named));
+        Some(ended)
+    }
+
+    fn take(&mut self, number: u32) -> Option<(Container, D)> {
         let entry = self.entries.get_mut(place_of(number))?.take()?;
         self.callers -= usize::from(entry.0.flows[0] > 0);
         self.gone.push(number);
@@ -452,6 +482,44 @@ mod tests {
         ] {
             assert_eq!(answered(&mut node(8), ip, side), expected, "{ip} as {side:?}");
         }
+    }
+
+    /// As the captures of two sidecars tell of their pods, merged.
+    #[test]
+    fn pods_are_known_by_more_than_a_name_and_keep_their_addresses() {
+        let mut containers = node(2);
+        let named = |uid: &str, addresses: &[&str]| Named {
+            name: "app".into(),
+            addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
+            namespace: Some("shop".into()),
+            pod: None,
+            pod_uid: Some(uid.into()),
+            owner: None,
+            image: None,
+        };
+        containers.know(&named("1", &["10.9.1.2"]));
+        containers.know(&named("2", &["10.9.1.3"]));
+        containers.know(&named("3", &["10.9.1.4"]));
+        let find = |containers: &mut Containers<()>, ip: &str| {
+            let number = containers.find(Timestamp::default(), ip.parse().unwrap(), || ())?;
+            Some(containers.get(number)?.identity.id.to_string())
+        };
+        assert_eq!(find(&mut containers, "10.9.1.2").as_deref(), Some("10.9.1.2"));
+        containers.know(&named("1", &["10.9.1.2", "10.9.9.2"]));
+        assert_eq!(find(&mut containers, "10.9.9.2").as_deref(), Some("10.9.1.2"), "the same pod");
+        assert_eq!(find(&mut containers, "10.9.1.3").as_deref(), Some("10.9.1.3"), "another");
+        assert_eq!(find(&mut containers, "10.9.1.4"), None, "there is room for two");
+        let first = containers.of_named(&named("1", &["10.9.1.2"])).unwrap();
+        assert!(containers.end(first).is_some());
+        assert_eq!(find(&mut containers, "10.9.9.2"), None, "it has ended");
+        assert!(containers.unmatched().is_empty() && containers.len() == 1);
+        containers.know(&named("3", &["10.9.1.4"]));
+        assert_eq!(find(&mut containers, "10.9.1.4").as_deref(), Some("10.9.1.4"));
+        assert_eq!(answered(&mut containers, "10.9.1.9", Side::Originator), None);
+        let mut one = node(2);
+        one.know(&named("1", &["10.9.1.2"]));
+        one.know(&named("2", &["10.9.1.2", "10.9.1.3"]));
+        assert_eq!(find(&mut one, "10.9.1.3"), None, "who had the address keeps it");
     }
 
     #[test]

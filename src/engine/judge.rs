@@ -113,7 +113,24 @@ impl Judge {
 
     /// A link is gone, and its container with it: what was found about it is over.
     pub(super) fn disown(&mut self, at: Timestamp, link: LinkId, output: &mut dyn Output) {
-        let Some((container, mut watched)) = self.containers.disown(link) else { return };
+        if let Some(gone) = self.containers.disown(link) {
+            self.let_go(at, gone, output);
+        }
+    }
+
+    /// A container has ended: what was found about it is over.
+    pub(super) fn end_container(&mut self, at: Timestamp, number: u32, output: &mut dyn Output) {
+        if let Some(gone) = self.containers.end(number) {
+            self.let_go(at, gone, output);
+        }
+    }
+
+    fn let_go(
+        &mut self,
+        at: Timestamp,
+        (container, mut watched): (Container, Watched),
+        output: &mut dyn Output,
+    ) {
         for (row, detector) in DETECTORS.iter().zip(watched.detectors.iter_mut()) {
             detector.sum_up(&container, &self.baseline, &mut self.verdicts);
             judge(

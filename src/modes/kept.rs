@@ -12,6 +12,7 @@ use super::warn;
 use crate::capture::Interface;
 use crate::capture::write::CaptureFiles;
 use crate::cli::KeepArgs;
+use crate::container::Named;
 use crate::decode::Frame;
 use crate::event::LinkId;
 
@@ -57,6 +58,13 @@ impl Kept {
     pub(super) fn link(&mut self, link: LinkId, interface: Interface) {
         if let Some(files) = &mut self.files {
             files.link(link, interface);
+        }
+    }
+
+    /// Tells whose the interfaces are.
+    pub(super) fn pod(&mut self, pod: &Named) {
+        if let Some(files) = &mut self.files {
+            files.pod(pod);
         }
     }
 
@@ -147,6 +155,7 @@ mod tests {
             link_type,
             snaplen: 0,
             of_container: true,
+            pod: None,
         };
         kept.link(LinkId(1), interface(LinkType::Ethernet));
         let frame = Frame {

@@ -22,6 +22,7 @@ use crate::capture::live::{Counts, Found, Heard, LiveError, LiveReader, now};
 use crate::capture::shed::{Bulk, Fate};
 use crate::cli::ResultArgs;
 use crate::config::capture::Settings;
+use crate::container::Named;
 use crate::engine::{Engine, Input};
 use crate::event::LinkId;
 use crate::output::{InterfaceCounts, Sink, queue};
@@ -130,6 +131,7 @@ impl Watch {
             link_type: reader.link_type(),
             snaplen,
             of_container: false,
+            pod: None,
         };
         let reader = Some(reader);
         self.capture.add_interface(snaplen);
@@ -148,6 +150,11 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Tells whose interfaces these are, for what is kept.
+    pub(super) fn note_pod(&mut self, pod: &Named) {
+        self.kept.pod(pod);
     }
 
     /// How many are under capture.
@@ -265,9 +272,10 @@ impl Watch {
     }
 
     /// Takes what the kernel still holds, closes flows and findings, and waits for what can be
-    /// written within two seconds.
+    /// written within two seconds. What was found about a pod that has ended is over.
     pub(super) fn end(
         mut self,
+        ended: Option<&Named>,
         engine: &mut Engine,
         output: &mut dyn Sink,
         writer: &queue::Writer,
@@ -276,6 +284,10 @@ impl Watch {
         let ending = Ending::begin();
         while self.hear(engine, output) && ending.may_drain() {}
         self.note_counts(engine, output);
+        if let Some(pod) = ended {
+            self.links.iter().for_each(|link| self.kept.gone(link.id));
+            engine.handle(Input::Ended(pod), output);
+        }
         let close = |output: &mut dyn Sink| engine.finish(output);
         ending.finish(self.capture, std::iter::once(self.kept), close, output, (writer, args))
     }

@@ -1,5 +1,6 @@
 //! `vethwatch replay`: captures in, records out.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::cli::ReplayArgs;
 use crate::config::Config;
 use crate::container::{LinkOwner, Named};
 use crate::engine::{Engine, Input};
+use crate::event::LinkId;
 use crate::output::{Sink, Worst};
 use crate::record::Output;
 
@@ -66,6 +68,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         verbose: args.verbose,
         // Whoever asks for a verdict gets it, even if nobody reads the records any more.
         stop_when_unread: args.fail_on.is_none(),
+        pods: BTreeMap::new(),
         capture: CaptureState { inputs, ..CaptureState::default() },
         stop: &signals.stop,
     };
@@ -208,6 +211,8 @@ struct Feeder<'a> {
     verbose: bool,
     stop_when_unread: bool,
     capture: CaptureState,
+    /// Whose own interfaces these are.
+    pods: BTreeMap<LinkId, Named>,
     stop: &'a Stop,
 }
 
@@ -253,6 +258,10 @@ impl Feeder<'_> {
                         self.engine
                             .handle(Input::Owner(&LinkOwner::unnamed(link, name)), self.output);
                     }
+                    if let Some(pod) = &interface.pod {
+                        self.engine.know_container(pod, self.output);
+                        self.pods.insert(link, (**pod).clone());
+                    }
                     self.capture.add_interface(interface.snaplen);
                     self.engine.handle(Input::Capture(self.capture), self.output);
                     if self.verbose {
@@ -260,7 +269,10 @@ impl Feeder<'_> {
                         warn(&format!("interface {}: {name}, {:?}", link.0, interface.link_type));
                     }
                 }
-                Next::LinkGone(link) => self.engine.handle(Input::LinkGone(link), self.output),
+                Next::LinkGone(link) => {
+                    let gone = self.pods.get(&link).map_or(Input::LinkGone(link), Input::Ended);
+                    self.engine.handle(gone, self.output);
+                }
                 Next::End => return false,
             }
         }

@@ -13,9 +13,10 @@ use super::privilege::Confinement;
 use super::reload::{self, Reload};
 use super::state::Keeper;
 use super::{identity, lookout, warn};
-use crate::capture::live::find;
+use crate::capture::live::{Found, find};
 use crate::cli::SidecarArgs;
 use crate::config::Config;
+use crate::container::Named;
 use crate::engine::Engine;
 
 /// Watches until a signal, or until the pod has ended.
@@ -27,9 +28,11 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
     let mut config = super::load_config(args.config.as_deref())?;
     let reload = Reload::new(args.config.as_deref(), &config);
     let mut pod = identity::pod(args.podinfo.as_deref(), lookout::addresses(&found))?;
-    let names_itself = !is_named(&config, &pod.addresses);
-    if names_itself {
-        config.containers.named.push(pod.clone());
+    let named = named(&config, &pod.addresses).cloned();
+    let names_itself = named.is_none();
+    match named {
+        Some(named) => pod = named,
+        None => config.containers.named.push(pod.clone()),
     }
     if let Some(snaplen) = args.snaplen {
         config.capture.snaplen_bytes = snaplen;
@@ -48,14 +51,18 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
     let output = &mut *results.open();
     let signals = Signals::catch()?;
     let mut watch = Watch::new(&config.capture, Kept::create(&args.keep)?);
+    watch.note_pod(&pod);
     for found in &found {
         watch.add(found, output)?;
     }
     let mut keeper = Keeper::open(&config.state, std::iter::once(&mut engine), &confinement)?;
     confinement.seal();
     warn(&format!("watching {}", watch.names().join(", ")));
+    if found.iter().any(Found::is_loopback) {
+        warn("loopback gives flow, dns and tls records and no findings: both its ends are the pod");
+    }
     let mut lookout = Lookout::new(Instant::now(), &args.interfaces, args.loopback, &found);
-    let mut failed = None;
+    let (mut failed, mut ended) = (None, false);
     let mut pace = Pace::new(config.output.stats_interval_s);
     while !signals.stop() && !output.is_broken() {
         let heard = watch.hear(&mut engine, output);
@@ -70,12 +77,16 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
             match lookout.look(Instant::now(), &mut watch, output) {
                 Ok(Seen::Same) => {}
                 Ok(Seen::Addresses(addresses)) if names_itself => {
-                    pod.addresses = addresses;
-                    engine.know_container(&pod);
+                    // Those that are gone were its, too.
+                    let new = addresses.into_iter().filter(|ip| !pod.addresses.contains(ip));
+                    pod.addresses.extend(new.collect::<Vec<_>>());
+                    engine.know_container(&pod, output);
+                    watch.note_pod(&pod);
                 }
                 Ok(Seen::Addresses(_)) => {}
                 Ok(Seen::End) => {
                     warn("the pod has no interface any more: it has ended");
+                    ended = true;
                     break;
                 }
                 Err(error) => {
@@ -94,7 +105,7 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
             watch.wait(&signals, pace.left());
         }
     }
-    let written = watch.end(&mut engine, output, &writer, &args.results);
+    let written = watch.end(ended.then_some(&pod), &mut engine, output, &writer, &args.results);
     if let Some(keeper) = keeper {
         keeper.end(std::iter::once(&mut engine));
     }
@@ -102,8 +113,8 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
-/// The configuration names a container with one of these addresses: it knows better than the pod.
-fn is_named(config: &Config, addresses: &[IpAddr]) -> bool {
-    let named = &config.containers.named;
-    named.iter().any(|named| named.addresses.iter().any(|ip| addresses.contains(ip)))
+/// The container with one of these addresses that the configuration names: it knows better than the pod.
+fn named<'a>(config: &'a Config, addresses: &[IpAddr]) -> Option<&'a Named> {
+    let mut named = config.containers.named.iter();
+    named.find(|named| named.addresses.iter().any(|ip| addresses.contains(ip)))
 }

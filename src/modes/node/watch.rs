@@ -268,7 +268,7 @@ impl Watch {
             output.name_link(id, &link.name);
             let (name, snaplen) = (Some(link.name.clone()), self.snaplen);
             let link_type = LinkType::LinuxSll2;
-            let interface = Interface { name, link_type, snaplen, of_container: true };
+            let interface = Interface { name, link_type, snaplen, of_container: true, pod: None };
             self.crew.tell(index, Order::Link { index, id, interface }, output);
         }
         let known = self.links.get(&index);
