@@ -126,7 +126,11 @@ down() {
         "${client[@]}" tasks kill --signal KILL "$task" >/dev/null 2>&1
     done
     kill "$(cat "$folder/pid")" 2>/dev/null
-    for shim in $(shims); do kill -KILL "$shim" 2>/dev/null; done
+    # Containers are their shims' children; where containerd was stopped, nobody has killed them yet.
+    for shim in $(shims); do
+        for task in $(cat /proc/"$shim"/task/*/children 2>/dev/null); do kill -KILL "$task" 2>/dev/null; done
+        kill -KILL "$shim" 2>/dev/null
+    done
     sleep 0.2
     ip link del "$bridge" 2>/dev/null
     awk -v folder="$folder/" 'index($2, folder) == 1 { print $2 }' /proc/mounts | sort -r |

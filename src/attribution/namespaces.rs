@@ -83,6 +83,8 @@ pub fn processes(procfs: &Path, own: Option<u64>, max: usize) -> io::Result<Proc
         let place = cgroup::parse(&text);
         let netns = match fs::read_link(folder.join("ns/net")) {
             Ok(link) => inode(&link.to_string_lossy()),
+            // It has ended, and is kept until its parent has asked for it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_last(&folder) => continue,
             Err(error) => {
                 let denied = error.kind() == io::ErrorKind::PermissionDenied;
                 found.hidden += usize::from(denied && place.is_some());
@@ -98,6 +100,11 @@ pub fn processes(procfs: &Path, own: Option<u64>, max: usize) -> io::Result<Proc
         }
     }
     Ok(found)
+}
+
+/// No thread of a process but its first is there: where that has ended, so has the process.
+fn is_last(folder: &Path) -> bool {
+    fs::read_dir(folder.join("task")).map_or(0, Iterator::count) <= 1
 }
 
 /// When a process began. None: it is gone, or that could not be read.
@@ -284,6 +291,21 @@ mod tests {
         child.wait().unwrap();
         let late_s = began.seconds_since(Timestamp::default()) - now;
         assert!((-0.1..2.0).contains(&late_s), "{late_s}");
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_none() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let folder = Path::new("/proc").join(child.id().to_string());
+        while fs::read_link(folder.join("ns/net")).is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(folder.exists() && is_last(&folder), "nobody has asked for it yet");
+        let id = child.id();
+        let found = processes(Path::new("/proc"), None, usize::MAX).unwrap();
+        assert!(found.list.iter().all(|process| process.pid != id));
+        assert!(found.list.iter().any(|process| process.pid == std::process::id()));
+        child.wait().unwrap();
     }
 
     #[test]
