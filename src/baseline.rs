@@ -229,8 +229,13 @@ impl Destinations {
         Self { uses: BoundedMap::new(max), changed: None }
     }
 
-    /// Notes a flow to a destination, and whether it was open before.
-    pub fn count(&mut self, at: Timestamp, key: DestinationKey, open_before: bool) {
+    /// Notes a flow to a destination that was opened in sight.
+    pub fn count(&mut self, at: Timestamp, key: DestinationKey) {
+        self.count_flow(at, key, false);
+    }
+
+    /// Notes a flow to a destination, and whether it was open before ([`Flow::was_open_before`]).
+    pub fn count_flow(&mut self, at: Timestamp, key: DestinationKey, open_before: bool) {
         self.uses.get_or_insert_with(key, || DestinationUse::new(at)).count(at, open_before);
     }
 
@@ -390,7 +395,7 @@ mod tests {
         let key = DestinationKey::of_name("drop.example");
         let mut all = Destinations::new(4);
         for second in 0..100 {
-            all.count(at(second), key, false);
+            all.count(at(second), key);
         }
         assert_eq!(all.get(key).map(DestinationUse::containers), Some(0), "SYNs");
         for (second, container, moved) in [

@@ -210,9 +210,9 @@ impl Judge {
     pub(super) fn count_destination(&mut self, at: Timestamp, flow: &Flow) {
         let Some(number) = flow.containers[0] else { return };
         let (key, open_before) = (DestinationKey::of_flow(flow), flow.was_open_before());
-        self.baseline.destinations.count(at, key, open_before);
+        self.baseline.destinations.count_flow(at, key, open_before);
         if let Some((container, _)) = self.containers.get_mut(number) {
-            container.destinations.count(at, key, open_before);
+            container.destinations.count_flow(at, key, open_before);
         }
     }
 

@@ -149,8 +149,8 @@ impl Stage {
             zones: [Zone::Cluster, Zone::of(target.ip)],
         };
         let key = DestinationKey::of_flow(&flow);
-        self.node.destinations.count(self.at, key, flow.was_open_before());
-        self.container.destinations.count(self.at, key, flow.was_open_before());
+        self.node.destinations.count_flow(self.at, key, flow.was_open_before());
+        self.container.destinations.count_flow(self.at, key, flow.was_open_before());
         flow
     }
 

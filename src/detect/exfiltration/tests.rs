@@ -155,8 +155,8 @@ impl Lab {
         };
         if outbound {
             let key = DestinationKey::of_flow(&flow);
-            self.container.destinations.count(self.now, key, false);
-            self.node.destinations.count(self.now, key, false);
+            self.container.destinations.count(self.now, key);
+            self.node.destinations.count(self.now, key);
         }
         flow
     }

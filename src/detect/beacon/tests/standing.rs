@@ -191,7 +191,7 @@ fn held_open(target: &Target, open_before: bool, calls: u32) -> Stage {
         Flow { midstream: open_before, direction_inferred: open_before, ..stage.flow(target) };
     stage.container.destinations = Destinations::new(64);
     let key = DestinationKey::of_flow(&flow);
-    stage.container.destinations.count(stage.at, key, flow.was_open_before());
+    stage.container.destinations.count_flow(stage.at, key, flow.was_open_before());
     for number in 1..30 {
         stage.turn(&flow, Side::Originator, number, 32, Some(2.9));
         stage.wait(0.1);

@@ -11,7 +11,7 @@ fn fleet(siblings: u32, known_s: u64) -> Scene {
     let first = Timestamp::from_nanos((100_000 - known_s) * 1_000_000_000);
     let key = DestinationKey::of_name(name);
     for container in 0..siblings {
-        scene.node.destinations.count(first, key, false);
+        scene.node.destinations.count(first, key);
         scene.node.destinations.note_payload(first, key, container, [9, 9]);
     }
     scene.tls(Some(name))
