@@ -63,6 +63,11 @@ struct Raised {
     flow: Box<Flow>,
 }
 
+/// Domains that are counted at most.
+const IN_STEP_MAX: usize = 64;
+/// Mean gaps this much apart are the same pace (ratio).
+const SAME_PACE: f64 = 0.1;
+
 /// The detector of one container.
 #[derive(Debug)]
 pub struct Beacon {
@@ -358,12 +363,14 @@ impl Beacon {
 
     fn try_series(&self, kind: Kind, key: u64, seen: &Seen<'_>) -> Option<(Finding, f64)> {
         let settings = &self.settings;
-        let case = |begun_many| Case { kind, key, many: begun_many };
+        let case = |many, in_step| Case { kind, key, many, in_step };
         match kind {
             Kind::Connections | Kind::Datagrams | Kind::Unanswered => {
                 let table = self.flows(kind);
                 let Tracked { series, about } = table.peek(key)?;
-                case(table.is_many(settings.many_series)).judge(settings, seen, series, about)
+                let in_step = in_step(table, series, about);
+                case(table.is_many(settings.many_series), in_step)
+                    .judge(settings, seen, series, about)
             }
             Kind::OwnBursts | Kind::PeerBursts => {
                 let flow = seen.flow;
@@ -373,11 +380,11 @@ impl Beacon {
                 traits.learn(flow);
                 let series = &self.streams.peek(key)?.series;
                 let many = self.streams.is_many(settings.many_series);
-                case(many).judge(settings, seen, series, &traits)
+                case(many, 1).judge(settings, seen, series, &traits)
             }
             Kind::Queries => {
                 let Tracked { series, about } = self.domains.peek(key)?;
-                case(self.domains.is_many(settings.many_series))
+                case(self.domains.is_many(settings.many_series), 1)
                     .judge_domain(settings, seen, series, about)
             }
         }
@@ -427,6 +434,25 @@ impl Beacon {
     fn beats(&self, kind: Kind, key: u64) -> u64 {
         self.series(kind, key).map_or(0, |series| series.beats)
     }
+}
+
+/// Registrable domains of names that are called at the pace of this series and since the same time, its
+/// own included (count, at most [`IN_STEP_MAX`]); 1 where it has no name. Many things happen once a
+/// minute; what came later is no part of them.
+fn in_step(table: &Table<Traits>, series: &Series, about: &Traits) -> usize {
+    let (Some(own), Some(pace_s)) = (about.domain, series.pace_s()) else { return 1 };
+    let (mut domains, mut count) = ([own; IN_STEP_MAX], 1);
+    for Tracked { series: other, about } in table.iter() {
+        let (Some(domain), Some(other_s)) = (about.domain, other.pace_s()) else { continue };
+        let (earlier, later) = (series.first.min(other.first), series.first.max(other.first));
+        let same = (other_s - pace_s).abs() <= SAME_PACE * pace_s
+            && later.seconds_since(earlier) <= pace_s;
+        if same && !domains.contains(&domain) && count < IN_STEP_MAX {
+            domains[count] = domain;
+            count += 1;
+        }
+    }
+    count
 }
 
 /// Of a flow's destination: name or address, port and protocol.

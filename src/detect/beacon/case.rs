@@ -23,6 +23,9 @@ pub(super) struct Case {
     pub key: u64,
     /// See [`Test::many`].
     pub many: bool,
+    /// Registrable domains that the container calls at the same pace since the same time, this one
+    /// included (count).
+    pub in_step: usize,
 }
 
 impl Case {
@@ -59,6 +62,16 @@ impl Case {
         let mut standing =
             Standing::of_flow(seen, traits, (series.first, rhythm.period_median_s), settings);
         self.limit(flow, traits, &mut standing);
+        if self.in_step >= settings.in_step_min {
+            standing.cap(
+                Severity::Low,
+                format!(
+                    "the container began with names of {} domains at this pace: it checks or polls sites, \
+                     and a controller has few names",
+                    self.in_step
+                ),
+            );
+        }
         let sizes = (self.kind != Kind::Unanswered).then(|| Sizes::of(series)).flatten();
         let small = f64::from(settings.small_bytes);
         let handshake =

@@ -127,6 +127,12 @@ impl Series {
         self.beats += 1;
     }
 
+    /// Mean time from one beat to the next (seconds); `None` before there are enough to compare.
+    pub(super) fn pace_s(&self) -> Option<f64> {
+        let gaps = self.beats.checked_sub(1).filter(|gaps| *gaps >= 4)?;
+        Some(self.last.seconds_since(self.first) / gaps as f64)
+    }
+
     /// Notes what a beat sent, and what it got back so far (payload bytes).
     pub(super) fn note_sizes(&mut self, request_bytes: u64, response_bytes: u64) {
         if let Some(bytes) = self.responses.last() {
@@ -271,6 +277,11 @@ impl<T: Default> Table<T> {
     /// The series of `key`, where it has one.
     pub(super) fn peek(&self, key: u64) -> Option<&Tracked<T>> {
         self.tracked.peek(&key)
+    }
+
+    /// All series.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Tracked<T>> {
+        self.tracked.iter().map(|(_, tracked)| tracked)
     }
 
     /// No series is tracked.

@@ -42,6 +42,9 @@ pub struct Settings {
     /// Share of the node's containers that makes a destination a heartbeat (ratio), of those that
     /// have called anybody for long enough. What some do is none: several may be taken at once.
     pub siblings_share: f64,
+    /// Destinations of as many registrable domains that a container calls at one pace, since the same time,
+    /// are checked or polled (count): a controller has few names.
+    pub in_step_min: usize,
     /// A destination first used this long after the container was first seen is new (seconds).
     pub new_after_s: f64,
     /// Payload per beat up to which requests and responses are small (bytes; Cobalt Strike's and
@@ -144,6 +147,7 @@ impl Default for Settings {
             siblings_min: 3,
             sibling_exchanges_min: 3,
             siblings_share: 0.9,
+            in_step_min: 5,
             new_after_s: 300.0,
             small_bytes: 2_048,
             handshake_bytes: [2_048, 6_144],

@@ -15,7 +15,7 @@ use crate::event::{Certificate, IpProtocol, Protocol, Side, TlsFacts, Zone};
 use crate::flow::Flow;
 use crate::time::Timestamp;
 
-use super::{Settings, ports};
+use super::{Settings, names, ports};
 
 /// Most that the destination adds to a score (points of 100).
 pub(super) const POINTS_MAX: u32 = 40;
@@ -50,6 +50,8 @@ pub(super) struct Traits {
     pub answered: bool,
     /// All that the peer answered so far was of one size.
     pub alike: bool,
+    /// The registrable domain of its name.
+    pub domain: Option<DestinationKey>,
 }
 
 impl Traits {
@@ -65,6 +67,10 @@ impl Traits {
         // What began before it was seen said what it is before.
         self.unknown |= flow.app_unknown && !flow.was_open_before();
         self.answered |= flow.payload_bytes(Side::Responder) > 0;
+        if self.domain.is_none() {
+            let domain = |name| names::split(name).map_or(name, |(_, domain)| domain);
+            self.domain = name_of(flow).map(|name| DestinationKey::of_name(domain(name)));
+        }
         let Some(tls) = flow.facts.as_deref().and_then(|facts| facts.tls.as_deref()) else {
             return;
         };

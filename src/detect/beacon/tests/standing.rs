@@ -245,3 +245,32 @@ fn a_connection_from_before_speaks_what_others_to_the_same_port_do() {
     assert_eq!(finding.evidence.get("app_proto"), Some(&"mqtt".into()));
     assert!(!finding.why.contains("no known protocol"), "{}", finding.why);
 }
+
+/// Who checks many sites calls them all at one pace from the start; a controller has few names, and
+/// comes later.
+#[test]
+fn sites_that_are_checked_together_are_no_controllers() {
+    const SITES: [&str; 5] =
+        ["shop.example.com", "www.example.net", "api.example.org", "a.example.de", "b.example.fr"];
+    const ONE: [&str; 5] =
+        ["a.example.com", "b.example.com", "c.example.com", "d.example.com", "e.example.com"];
+    for (case, names, late, expected) in [
+        ("five sites", &SITES[..], 0, false),
+        ("one of them later", &SITES, 12, true),
+        ("four sites", &SITES[..4], 0, true),
+        ("five names of one domain", &ONE, 0, true),
+    ] {
+        let mut stage = Stage::new();
+        for beat in 0..60 {
+            for (last, name) in (1..=names.len()).rev().zip(names) {
+                if last > 1 || beat >= late {
+                    let ip = [203, 0, 113, last as u8];
+                    stage.call(&Target::https(ip, name), 700, 2_000);
+                }
+            }
+            stage.wait(15.0);
+        }
+        let worst = stage.worst().map(|(_, worst)| worst).unwrap();
+        assert_eq!(wakes(worst), expected, "{case}: {worst:?}");
+    }
+}
