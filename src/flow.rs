@@ -229,7 +229,7 @@ pub struct Flow {
     /// The first bytes fit no known protocol.
     pub app_unknown: bool,
     /// What handshakes said.
-    pub facts: Option<Box<FlowFacts>>,
+    pub facts: FlowFacts,
     /// Name of the responder: SNI or HTTP host, else a DNS answer that the originator got.
     pub name: Option<Name>,
     /// Where the ends lie; index by [`Side::index`].
@@ -253,11 +253,6 @@ impl Flow {
             None if self.app_unknown => Some("failed"),
             None => None,
         }
-    }
-
-    /// The facts, made when first asked for.
-    pub fn facts_mut(&mut self) -> &mut FlowFacts {
-        self.facts.get_or_insert_default()
     }
 
     /// Packets of both sides (count).

@@ -176,10 +176,7 @@ impl Work<'_> {
                 dns_text,
             },
         );
-        if verdict.is_unknown()
-            && flow.facts.as_deref().and_then(|facts| facts.tls.as_deref()).is_some()
-            && flow.app.is_some()
-        {
+        if verdict.is_unknown() && flow.facts.tls.is_some() && flow.app.is_some() {
             judge.withdraw_name(*at, flow);
         }
         flow.app = verdict.app();
@@ -216,12 +213,12 @@ fn take_fact(
         }
         Fact::TlsClientHello(tls) => {
             asks = true;
-            flow.facts_mut().tls = Some(Box::new((*tls).clone()));
+            flow.facts.tls = Some(Box::new((*tls).clone()));
             judge.learn_name(at, flow, tls.sni.as_deref());
         }
         Fact::TlsHandshake(tls) => {
             stats.tls_handshakes += 1;
-            flow.facts_mut().tls = Some(Box::new((*tls).clone()));
+            flow.facts.tls = Some(Box::new((*tls).clone()));
             if output.wants(RecordKind::Tls) {
                 let containers = judge.containers_of(flow);
                 output.record(&Record::Tls { at, flow, tls, containers });
@@ -229,15 +226,15 @@ fn take_fact(
         }
         Fact::HttpRequest(http) => {
             asks = true;
-            flow.facts_mut().http = Some(Box::new((*http).clone()));
+            flow.facts.http = Some(Box::new((*http).clone()));
             judge.learn_name(at, flow, http.host.as_deref());
         }
         Fact::HttpResponse(http) => {
-            if let Some(known) = flow.facts_mut().http.as_deref_mut() {
+            if let Some(known) = flow.facts.http.as_deref_mut() {
                 known.status = http.status;
             }
         }
-        Fact::Ssh(ssh) => flow.facts_mut().ssh = Some(Box::new((*ssh).clone())),
+        Fact::Ssh(ssh) => flow.facts.ssh = Some(Box::new((*ssh).clone())),
     }
     judge.deliver(at, flow, &Event::Fact(*fact), output);
     asks

@@ -5,7 +5,7 @@ use super::stream::{Place, Stream};
 use super::turns::Turns;
 use super::{Flow, History, Settings, SideCounters, State, TcpEnding};
 use crate::decode::{Packet, Tcp, Transport};
-use crate::event::{IpProtocol, LinkId, Side, Zone};
+use crate::event::{FlowFacts, IpProtocol, LinkId, Side, Zone};
 use crate::time::Timestamp;
 
 /// A flow with what is tracked about it; `S` is its protocol session. What each packet writes stands
@@ -124,7 +124,7 @@ impl<S: Default> Entry<S> {
                 app: None,
                 outer: None,
                 app_unknown: false,
-                facts: None,
+                facts: FlowFacts::default(),
                 name: None,
                 containers: [None; 2],
                 zones: [Zone::External; 2],

@@ -174,7 +174,7 @@ pub(crate) fn flow() -> Flow {
         app: Some(&TLS),
         outer: None,
         app_unknown: false,
-        facts: None,
+        facts: FlowFacts::default(),
         name: Some("api.example.com".into()),
         containers: [Some(0), None],
     }
@@ -203,7 +203,7 @@ pub(crate) fn full_flow() -> Flow {
         }; 2],
         midstream: true,
         direction_inferred: true,
-        facts: Some(Box::new(FlowFacts {
+        facts: FlowFacts {
             tls: Some(Box::new(tls())),
             http: Some(Box::new(HttpFacts {
                 method: "GET".into(),
@@ -217,7 +217,7 @@ pub(crate) fn full_flow() -> Flow {
                 originator: Some("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3".into()),
                 responder: Some("SSH-2.0-dropbear".into()),
             })),
-        })),
+        },
         containers: [Some(0), Some(1)],
         ..flow()
     }

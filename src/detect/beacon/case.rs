@@ -103,11 +103,7 @@ impl Case {
         );
         let known = flow.app.or(traits.app.filter(|_| flow.was_open_before()));
         evidence.app_proto = known.map_or_else(|| flow.app_name(), |app| Some(app.name));
-        evidence.ja4 = flow
-            .facts
-            .as_deref()
-            .and_then(|facts| facts.tls.as_deref()?.ja4.as_deref())
-            .map(Into::into);
+        evidence.ja4 = flow.facts.tls.as_deref().and_then(|tls| tls.ja4.as_deref()).map(Into::into);
         let name = standing::name_of(flow);
         let against = against(self.kind, name, &rhythm, sizes.as_ref(), &standing, settings);
         standing.against.extend(against);

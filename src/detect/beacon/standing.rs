@@ -71,7 +71,7 @@ impl Traits {
             let domain = |name| names::split(name).map_or(name, |(_, domain)| domain);
             self.domain = name_of(flow).map(|name| DestinationKey::of_name(domain(name)));
         }
-        let Some(tls) = flow.facts.as_deref().and_then(|facts| facts.tls.as_deref()) else {
+        let Some(tls) = flow.facts.tls.as_deref() else {
             return;
         };
         self.no_server_name |= tls.sni.is_none();

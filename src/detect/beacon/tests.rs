@@ -141,9 +141,7 @@ impl Stage {
             app: target.app,
             outer: target.outer,
             app_unknown: target.unknown,
-            facts: target.facts.clone().map(|tls| {
-                Box::new(FlowFacts { tls: Some(Box::new(tls)), ..FlowFacts::default() })
-            }),
+            facts: FlowFacts { tls: target.facts.clone().map(Box::new), ..FlowFacts::default() },
             name: target.name.map(Into::into),
             containers: [Some(0), None],
             zones: [Zone::Cluster, Zone::of(target.ip)],

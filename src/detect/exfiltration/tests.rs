@@ -13,7 +13,9 @@ use crate::container::{Attribution, Container, ContainerIdentity, Names};
 use crate::detect::{
     Allowance, Describe, Detector, Finding, Rule, Seen, Severity, Traffic, Verdict,
 };
-use crate::event::{Endpoint, Event, FlowEnd, IpProtocol, LinkId, Manner, Protocol, Side, Zone};
+use crate::event::{
+    Endpoint, Event, FlowEnd, FlowFacts, IpProtocol, LinkId, Manner, Protocol, Side, Zone,
+};
 use crate::flow::{Flow, History, SideCounters, State, TcpEnding};
 use crate::time::Timestamp;
 
@@ -147,7 +149,7 @@ impl Lab {
             app: to.app,
             outer: None,
             app_unknown: to.app.is_none(),
-            facts: None,
+            facts: FlowFacts::default(),
             name: to.name.filter(|_| outbound).map(Into::into),
             containers: [outbound.then_some(0), (!outbound).then_some(0)],
             icmp: None,

@@ -58,8 +58,8 @@ impl Channel {
 fn is_upgraded(seen: &Seen<'_>) -> bool {
     seen.flow
         .facts
+        .http
         .as_deref()
-        .and_then(|facts| facts.http.as_deref())
         .is_some_and(|http| http.upgrade.is_some() && matches!(http.status, 0 | 101))
 }
 
@@ -100,12 +100,7 @@ pub(super) fn has_rhythm(seen: &Seen<'_>, channel: Channel) -> bool {
         return true;
     }
     // Servers are driven from outside by nature; an SSH server is asked for a shell by design.
-    let web = seen
-        .flow
-        .facts
-        .as_deref()
-        .and_then(|facts| facts.tls.as_deref())
-        .is_some_and(|tls| !tls.alpn_offered.is_empty());
+    let web = seen.flow.facts.tls.as_deref().is_some_and(|tls| !tls.alpn_offered.is_empty());
     // Without its first bytes, SSH is told by its port.
     let older_ssh = seen.flow.midstream && seen.flow.responder.port == SSH_PORT;
     channel != Channel::Ssh && !older_ssh && !web
@@ -118,6 +113,6 @@ const HANDSHAKE_TURNS: u32 = 6;
 /// A turn of a handshake that is not over. One that the capture lacks a part of never seems to be, and
 /// must not hide what follows.
 pub(super) fn is_handshake(seen: &Seen<'_>, turn: &Turn) -> bool {
-    let tls = seen.flow.facts.as_deref().and_then(|facts| facts.tls.as_deref());
+    let tls = seen.flow.facts.tls.as_deref();
     turn.number < HANDSHAKE_TURNS && tls.is_some_and(|tls| !tls.established)
 }

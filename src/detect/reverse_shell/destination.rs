@@ -37,7 +37,7 @@ impl Destination {
     pub(super) fn of(seen: &Seen<'_>, channel: Channel, settings: &Settings) -> Self {
         let flow = seen.flow;
         let key = DestinationKey::of_flow(flow);
-        let tls = flow.facts.as_deref().and_then(|facts| facts.tls.as_deref());
+        let tls = flow.facts.tls.as_deref();
         let certificate = tls.and_then(|tls| tls.certificate.as_deref());
         let usual: &[u16] = match channel {
             Channel::Tls => &[443, 465, 636, 853, 993, 995, 5671, 6443, 8443, 8883],

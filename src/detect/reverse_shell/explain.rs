@@ -43,7 +43,7 @@ impl Case {
     }
 
     pub(super) fn evidence(&self, seen: &Seen<'_>) -> Evidence {
-        let tls = seen.flow.facts.as_deref().and_then(|facts| facts.tls.as_deref());
+        let tls = seen.flow.facts.tls.as_deref();
         let (text, rhythm, quick) = match &self.ground {
             Ground::Text(reading) => (Some(TextEvidence::of(reading)), None, None),
             Ground::Rhythm(shape) => (None, Some(RhythmEvidence::of(shape)), None),

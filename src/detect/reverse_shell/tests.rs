@@ -12,7 +12,9 @@ use super::*;
 use crate::baseline::{self, Baseline, Destinations};
 use crate::container::{Attribution, Container, ContainerIdentity, Names};
 use crate::detect::Finding;
-use crate::event::{Endpoint, FlowEnd, LinkId, Manner, Protocol, SshFacts, TlsFacts, Zone};
+use crate::event::{
+    Endpoint, FlowEnd, FlowFacts, LinkId, Manner, Protocol, SshFacts, TlsFacts, Zone,
+};
 use crate::flow::turns::Turns;
 use crate::flow::{Flow, History, SideCounters, State, TcpEnding};
 
@@ -101,7 +103,7 @@ impl Scene {
                 app: None,
                 outer: None,
                 app_unknown: false,
-                facts: None,
+                facts: FlowFacts::default(),
                 name: None,
                 containers: [Some(0), None],
                 zones,
@@ -146,7 +148,7 @@ impl Scene {
         self.flow.app = Some(&TLS);
         self.flow.responder.port = 443;
         self.flow.name = name.map(Into::into);
-        self.flow.facts_mut().tls = Some(Box::new(TlsFacts {
+        self.flow.facts.tls = Some(Box::new(TlsFacts {
             sni: name.map(Into::into),
             established: true,
             ..TlsFacts::default()
@@ -160,7 +162,7 @@ impl Scene {
     fn ssh(mut self) -> Self {
         self.flow.app = Some(&SSH);
         self.flow.responder.port = 22;
-        self.flow.facts_mut().ssh = Some(Box::new(SshFacts::default()));
+        self.flow.facts.ssh = Some(Box::new(SshFacts::default()));
         for bytes in [40, 1_500, 1_200, 60, 140, 300] {
             self.say(50, C, What::Cipher(bytes));
             self.say(50, P, What::Cipher(bytes));

@@ -240,7 +240,7 @@ impl Case {
         human: bool,
         typed: bool,
     ) -> Option<Severity> {
-        let tls = seen.flow.facts.as_deref().and_then(|facts| facts.tls.as_deref());
+        let tls = seen.flow.facts.tls.as_deref();
         let named = tls.and_then(|tls| tls.sni.as_deref()).is_some_and(is_name);
         let readable = Reads::of(watch, channel, shape) == Reads::Text;
         match () {

@@ -34,9 +34,7 @@ pub(super) fn write(
     if let Some(tunnel) = &flow.tunnel {
         self::tunnel(buffer, tunnel);
     }
-    if let Some(facts) = &flow.facts {
-        self::facts(buffer, facts);
-    }
+    facts(buffer, &flow.facts);
     let [originator, responder] = &flow.sides;
     raw!(buffer, ",\"flow\":{\"pkts_toserver\":");
     json::number(buffer, originator.packets);

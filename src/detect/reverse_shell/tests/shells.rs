@@ -343,7 +343,7 @@ fn a_script_without_pauses_is_found_in_tls() {
 #[test]
 fn a_handshake_that_was_not_seen_whole_hides_nothing() {
     let mut scene = Scene::new(Side::Originator).tls(None);
-    scene.flow.facts_mut().tls = Some(Box::default());
+    scene.flow.facts.tls = Some(Box::default());
     let findings = scene.play(&lines(&PAUSES, 24, &OUTPUTS)).end();
     assert_eq!(worst(&findings).unwrap().0, "shell.reverse.encrypted");
 }

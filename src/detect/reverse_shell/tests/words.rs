@@ -234,7 +234,7 @@ fn disguised(app: &'static Protocol, rounds: usize) -> Scene {
     if app.name == "tls" {
         let (version, established) = (0x0304, rounds > 1);
         let tls = TlsFacts { version, established, ..TlsFacts::default() };
-        scene.flow.facts_mut().tls = Some(Box::new(tls));
+        scene.flow.facts.tls = Some(Box::new(tls));
     }
     for _ in 0..rounds {
         scene.say(40, C, What::Cipher(148));
@@ -267,7 +267,7 @@ fn text_after_a_false_handshake_is_read() {
     let mut scene = disguised(&TLS, 1);
     scene.say(3_000, P, What::Text("whoami\n"));
     scene.flow.app = None;
-    let tls = scene.flow.facts.as_deref().and_then(|facts| facts.tls.clone()).unwrap();
+    let tls = scene.flow.facts.tls.clone().unwrap();
     scene.emit(&Event::Fact(Fact::TlsHandshake(&tls)));
     scene.say(20, C, What::Text("www-data\n"));
     scene.say(2_000, P, What::Text("ls -la /\n"));
