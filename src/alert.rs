@@ -33,6 +33,10 @@ impl Default for Settings {
     }
 }
 
+/// A finding about a container that has just begun waits so long for others of its pod to become known
+/// (seconds): processes are looked at 0.1 s after an event, and told within as much again.
+const SETTLES_S: f64 = 0.5;
+
 /// An alert is reported again when it is this many times as big.
 const GROWTH: f64 = 10.0;
 
@@ -129,6 +133,16 @@ struct Open {
     since: Timestamp,
 }
 
+impl Open {
+    /// Who else may have done it becomes known within moments, or its container's name may.
+    fn waits(&self, at: Timestamp, pending_s: u64) -> bool {
+        let waited_s = at.seconds_since(self.since);
+        let container = &self.alert.container;
+        container.is_awaited() && waited_s < pending_s as f64
+            || container.is_young(self.alert.finding.first_seen) && waited_s < SETTLES_S
+    }
+}
+
 /// Reports an alert whose container has become known, or will not.
 fn report(
     open: &mut Open,
@@ -222,9 +236,8 @@ impl Alerts {
             open.reported_magnitude = alert.finding.magnitude;
         }
         // Whose it is decides whether it is silenced, too.
-        open.held = open.reported_count == 0
-            && alert.container.is_awaited()
-            && at.seconds_since(open.since) < self.pending_s as f64;
+        open.held = open.reported_count == 0 && open.waits(at, self.pending_s);
+        let alert = &mut open.alert;
         if open.held {
             return None;
         }
@@ -325,7 +338,8 @@ impl Alerts {
             let known = &mut open.alert.container;
             let before = known.clone();
             known.learn(&container.identity, open.since);
-            if known.reads_like(&before) && !open.held || open.held && known.is_awaited() {
+            let same = known.reads_like(&before);
+            if !open.held && same || open.held && open.waits(at, self.pending_s) {
                 continue;
             }
             told.extend(report(open, at, &mut self.allow, self.capture));
@@ -337,10 +351,9 @@ impl Alerts {
 
     /// The alerts that have waited long enough for a name.
     pub fn overdue(&mut self, at: Timestamp) -> Vec<Alert> {
-        let pending_s = self.pending_s as f64;
         let mut told = Vec::new();
         for (_, open) in self.open.iter_mut() {
-            if open.held && at.seconds_since(open.since) >= pending_s {
+            if open.held && !open.waits(at, self.pending_s) {
                 told.extend(report(open, at, &mut self.allow, self.capture));
             }
         }
@@ -400,7 +413,8 @@ impl Alerts {
 
 impl Alert {
     fn new(at: Timestamp, detector: &'static str, container: &Container, finding: Finding) -> Self {
-        let source = Endpoint { ip: own_address(container, &finding), port: finding.own_port };
+        let ip = finding.own_ip.unwrap_or_else(|| own_address(container, &finding));
+        let source = Endpoint { ip, port: finding.own_port };
         Self {
             at,
             uid: uid(container, &finding, source),

@@ -9,6 +9,7 @@ pub mod reverse_shell;
 
 use std::any::Any;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use serde::de::DeserializeOwned;
@@ -108,6 +109,8 @@ pub struct Finding {
     /// The name by which the container knows the other side (SNI, HTTP host, DNS answer), or the
     /// domain that the finding is about. Allow-lists match it.
     pub peer_name: Option<Name>,
+    /// The container's address, where one flow is meant; else it is one of its own.
+    pub own_ip: Option<IpAddr>,
     /// The container's port, where one flow is meant; else 0.
     pub own_port: u16,
     /// The responder's port, whichever side that is. Allow-lists match it.
@@ -149,6 +152,7 @@ impl Finding {
             subject: flow.id,
             peer: flow.endpoint(seen.side.other()),
             peer_name: flow.name.clone().filter(|_| seen.outbound()),
+            own_ip: Some(flow.endpoint(seen.side).ip),
             own_port: flow.endpoint(seen.side).port,
             service_port: flow.responder.port,
             protocol: flow.protocol,
@@ -171,6 +175,7 @@ impl Finding {
             confidence: 0,
             peer,
             peer_name: None,
+            own_ip: None,
             own_port: 0,
             service_port: peer.port,
             protocol,

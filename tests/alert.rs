@@ -219,3 +219,28 @@ fn a_finding_loses_no_name() {
     assert_eq!(told(&closed), "close pause - a,b,evil");
     assert!(closed.container.pod().is_some());
 }
+
+#[test]
+fn who_began_beside_it_may_have_done_it() {
+    let now = at(0);
+    for (age_s, told_at_once) in [(0, false), (1, false), (60, true)] {
+        let mut alerts = alerts(EXPIRES.replace("443", "1").as_str());
+        let aged = |names: &[&str]| {
+            let mut pod = pod(names);
+            for member in &mut pod.identity.sharing.as_mut().unwrap().members {
+                member.started = Some(at(0).before(Duration::from_secs(age_s)));
+            }
+            pod
+        };
+        let finding = Finding { first_seen: now, ..finding(1.0) };
+        let first = alerts.raise(now, "reverse_shell", &aged(&["a"]), finding).map(told);
+        assert_eq!(first.is_some(), told_at_once, "{age_s} s: {first:?}");
+        if told_at_once {
+            continue;
+        }
+        let soon = now.after(Duration::from_millis(300));
+        assert!(alerts.identify(soon, &aged(&["a", "b"])).is_empty());
+        let overdue = alerts.overdue(now.after(Duration::from_millis(500)));
+        assert_eq!(overdue.iter().map(told).collect::<Vec<_>>(), ["open pause - a,b"]);
+    }
+}

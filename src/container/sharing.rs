@@ -6,6 +6,8 @@ use crate::time::Timestamp;
 
 /// Containers of one network that are told apart (count); more are told as `...`.
 const NAMES_MAX: usize = 16;
+/// A pod's containers begin one after the other, within this time (seconds).
+const YOUNG_S: f64 = 2.0;
 /// Containers that have ended and are remembered for what they did before (count).
 const ENDED_MAX: usize = 4;
 
@@ -131,6 +133,15 @@ impl ContainerIdentity {
     pub fn is_awaited(&self) -> bool {
         let alone = |sharing: &Sharing| sharing.sandbox.is_some() && sharing.members.is_empty();
         self.attribution == Attribution::Pending || self.sharing.as_deref().is_some_and(alone)
+    }
+
+    /// A container of the network had just begun at that time: others may have begun beside it, and are
+    /// not known yet.
+    pub fn is_young(&self, at: Timestamp) -> bool {
+        let begun = |member: &Member| {
+            member.started.is_some_and(|started| at.seconds_since(started) < YOUNG_S)
+        };
+        self.sharing.as_deref().is_some_and(|sharing| sharing.members.iter().any(begun))
     }
 
     /// Records say the same of both.

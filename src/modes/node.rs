@@ -54,6 +54,14 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     // The captures first: what appears after this is heard.
     let mut workers = open(&config, args)?;
     let sources = coverage::settings(&args.sources);
+    for path in args.sources.cri_sockets.iter().chain(&args.sources.docker_sockets) {
+        if !path.exists() {
+            warn(&format!(
+                "{}: no such socket; until it is there, containers have no names of its runtime",
+                path.display()
+            ));
+        }
+    }
     let watcher = Watcher::start_with(sources, confinement.links(), confinement.containers())
         .context("the kernel's interfaces cannot be watched; allow AF_NETLINK sockets")?;
     let engines = workers.iter_mut().map(|worker| &mut worker.engine);
