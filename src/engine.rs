@@ -11,6 +11,7 @@ mod work;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::CaptureState;
+use crate::allow::AllowList;
 use crate::config::Config;
 use crate::container::{LinkOwner, Named};
 use crate::decode::{DecodeError, Decoder, Frame, Packet, Transport};
@@ -251,6 +252,11 @@ impl Engine {
             self.release(output);
         }
         self.line.judge.containers.know(named);
+    }
+
+    /// The allow-list, with what each entry has silenced so far.
+    pub const fn allow_list(&self) -> &AllowList {
+        self.line.judge.alerts.allow_list()
     }
 
     /// Counts so far.

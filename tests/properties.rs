@@ -435,3 +435,22 @@ fn what_detectors_forget_early_is_counted() {
         }
     }
 }
+
+#[test]
+fn a_snap_length_hides_no_shell_in_tls() {
+    for name in ["shell-ncat-ssl", "shell-socat-tls-pty", "shell-openssl-fifo"] {
+        for snap in [300, 512, 1_000] {
+            let path = format!("pcaps/malicious/{name}.pcap");
+            let mut frames = common::frames(Path::new(&path)).unwrap();
+            frames.iter_mut().for_each(|frame| frame.bytes.truncate(snap));
+            let mut engine = Engine::new(&Config::default()).unwrap();
+            let mut worst = Worst::default();
+            frames.iter().for_each(|frame| engine.handle(frame.as_input(), &mut worst));
+            engine.finish(&mut worst);
+            let shell = worst.0.iter().any(|(rule, severity)| {
+                rule.starts_with("shell.") && *severity >= Severity::Medium
+            });
+            assert!(shell, "{name} cut to {snap} bytes: {:?}", worst.0);
+        }
+    }
+}

@@ -63,8 +63,8 @@ struct Raised {
     flow: Box<Flow>,
 }
 
-/// Domains that are counted at most.
-const IN_STEP_MAX: usize = 64;
+/// Domains, or addresses, that are counted at most.
+const IN_STEP_MAX: usize = 32;
 /// Mean gaps this much apart are the same pace (ratio).
 const SAME_PACE: f64 = 0.1;
 
@@ -436,23 +436,29 @@ impl Beacon {
     }
 }
 
-/// Registrable domains of names that are called at the pace of this series and since the same time, its
-/// own included (count, at most [`IN_STEP_MAX`]); 1 where it has no name. Many things happen once a
-/// minute; what came later is no part of them.
+/// Named places that are called at the pace of this series and since the same time, its own included
+/// (count, at most [`IN_STEP_MAX`]): registrable domains, or addresses where those are more. 1 where it has
+/// no name. Many things happen once a minute; what came later is no part of them.
 fn in_step(table: &Table<Traits>, series: &Series, about: &Traits) -> usize {
-    let (Some(own), Some(pace_s)) = (about.domain, series.pace_s()) else { return 1 };
-    let (mut domains, mut count) = ([own; IN_STEP_MAX], 1);
+    let (Some(own), Some(pace_s)) = (about.place, series.pace_s()) else { return 1 };
+    let mut places = own.map(|own| [own; IN_STEP_MAX]);
+    let mut counts = [1; 2];
     for Tracked { series: other, about } in table.iter() {
-        let (Some(domain), Some(other_s)) = (about.domain, other.pace_s()) else { continue };
+        let (Some(place), Some(other_s)) = (about.place, other.pace_s()) else { continue };
         let (earlier, later) = (series.first.min(other.first), series.first.max(other.first));
         let same = (other_s - pace_s).abs() <= SAME_PACE * pace_s
             && later.seconds_since(earlier) <= pace_s;
-        if same && !domains.contains(&domain) && count < IN_STEP_MAX {
-            domains[count] = domain;
-            count += 1;
+        if !same {
+            continue;
+        }
+        for ((known, count), one) in places.iter_mut().zip(&mut counts).zip(place) {
+            if *count < IN_STEP_MAX && !known.contains(&one) {
+                known[*count] = one;
+                *count += 1;
+            }
         }
     }
-    count
+    counts.into_iter().max().unwrap_or(1)
 }
 
 /// Of a flow's destination: name or address, port and protocol.

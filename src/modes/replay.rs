@@ -79,6 +79,14 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     engine.finish(&mut output);
     super::check_written(&mut **output.output(), &args.results)?;
+    for (entry, outcome) in engine.allow_list().outcomes() {
+        if outcome.expired_findings > 0 {
+            warn(&format!(
+                "allow-list entry `{entry}` has expired: it would have silenced {} finding(s)",
+                outcome.expired_findings
+            ));
+        }
+    }
     if let Some(signal) = signals.caught() {
         let (frames, name) = (engine.stats().frames, signal_name(signal).unwrap_or("a signal"));
         warn(&format!("interrupted by {name}: the records cover the first {frames} packets"));

@@ -165,8 +165,9 @@ impl Tls {
         sink: &mut Sink<'_>,
     ) -> Option<Appetite> {
         let from_server = self.client.is_some_and(|client| client != from);
+        let lost = half.lost || self.halves[from.other().index()].lost;
         if kind == Content::ApplicationData
-            && (length < CIPHERTEXT_BYTES_MIN || from_server && !self.server_hello)
+            && (length < CIPHERTEXT_BYTES_MIN || from_server && !self.server_hello && !lost)
         {
             self.report(sink);
             return Some(Appetite::Contradicted);

@@ -23,8 +23,8 @@ pub(super) struct Case {
     pub key: u64,
     /// See [`Test::many`].
     pub many: bool,
-    /// Registrable domains that the container calls at the same pace since the same time, this one
-    /// included (count).
+    /// Named places that the container calls at the same pace since the same time, this one included
+    /// (count).
     pub in_step: usize,
 }
 
@@ -66,8 +66,8 @@ impl Case {
             standing.cap(
                 Severity::Low,
                 format!(
-                    "the container began with names of {} domains at this pace: it checks or polls sites, \
-                     and a controller has few names",
+                    "the container began with {} named places at this pace: it checks or polls sites, and \
+                     a controller has few",
                     self.in_step
                 ),
             );

@@ -42,8 +42,8 @@ pub struct Settings {
     /// Share of the node's containers that makes a destination a heartbeat (ratio), of those that
     /// have called anybody for long enough. What some do is none: several may be taken at once.
     pub siblings_share: f64,
-    /// Destinations of as many registrable domains that a container calls at one pace, since the same time,
-    /// are checked or polled (count): a controller has few names.
+    /// Names of as many registrable domains, or on as many addresses, that a container calls at one pace
+    /// since the same time are checked or polled (count): a controller has few.
     pub in_step_min: usize,
     /// A destination first used this long after the container was first seen is new (seconds).
     pub new_after_s: f64,

@@ -50,8 +50,8 @@ pub(super) struct Traits {
     pub answered: bool,
     /// All that the peer answered so far was of one size.
     pub alike: bool,
-    /// The registrable domain of its name.
-    pub domain: Option<DestinationKey>,
+    /// The registrable domain of its name, and its address.
+    pub place: Option<[DestinationKey; 2]>,
 }
 
 impl Traits {
@@ -67,9 +67,11 @@ impl Traits {
         // What began before it was seen said what it is before.
         self.unknown |= flow.app_unknown && !flow.was_open_before();
         self.answered |= flow.payload_bytes(Side::Responder) > 0;
-        if self.domain.is_none() {
+        if self.place.is_none() {
             let domain = |name| names::split(name).map_or(name, |(_, domain)| domain);
-            self.domain = name_of(flow).map(|name| DestinationKey::of_name(domain(name)));
+            self.place = name_of(flow).map(|name| {
+                [DestinationKey::of_name(domain(name)), DestinationKey::of_ip(flow.responder.ip)]
+            });
         }
         let Some(tls) = flow.facts.tls.as_deref() else {
             return;

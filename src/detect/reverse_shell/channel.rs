@@ -106,9 +106,9 @@ pub(super) fn has_rhythm(seen: &Seen<'_>, channel: Channel) -> bool {
     channel != Channel::Ssh && !older_ssh && !web
 }
 
-/// Turns of a handshake at most (count): both hellos twice, certificates and keys, both ends of it, tickets
-/// (RFC 8446, 2 and 4.1.4; RFC 5246, 7.3).
-const HANDSHAKE_TURNS: u32 = 6;
+/// Turns of a handshake (count): a hello each, the client's keys and end, the server's end and tickets
+/// (RFC 8446, 2; RFC 5246, 7.3). A hello that is asked for again adds two that nobody waits for.
+const HANDSHAKE_TURNS: u32 = 4;
 
 /// A turn of a handshake that is not over. One that the capture lacks a part of never seems to be, and
 /// must not hide what follows.

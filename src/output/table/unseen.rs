@@ -86,8 +86,8 @@ fn lines(stats: &Stats) -> Vec<String> {
     say(
         stats.one_sided_connections,
         format!(
-            "{} seen in one direction only: what the other side said is unknown, and no finding can \
-             rest on it. Capture both directions.",
+            "{} seen in one direction only: what the other side said is unknown, and most findings \
+             rest on both. Capture both directions.",
             plural(stats.one_sided_connections, "TCP connection")
         ),
     );

@@ -52,6 +52,8 @@ pub(super) struct Half {
     skip: usize,
     /// Bytes that passed.
     pub(super) passed: usize,
+    /// A message that is read was lost in part.
+    pub(super) lost: bool,
     /// A ChangeCipherSpec passed.
     pub(super) changed: bool,
     /// Something encrypted passed.
@@ -135,7 +137,8 @@ impl Half {
         }
     }
 
-    /// Passes over lost bytes, if all of them lie where nothing is read.
+    /// Passes over lost bytes, if all of them lie where nothing is read, or in one message that is read:
+    /// what comes after it shows whether this is TLS at all.
     pub(super) fn skip(&mut self, bytes: u64) -> bool {
         let Ok(bytes) = usize::try_from(bytes) else { return false };
         if bytes > self.left {
@@ -143,7 +146,13 @@ impl Half {
         }
         if self.content == Content::Handshake && !self.ciphered {
             if bytes > self.skip {
-                return false;
+                let rest = length(&self.held).checked_sub(self.held.len());
+                match rest.filter(|rest| self.held.len() >= 4 && bytes <= *rest) {
+                    Some(rest) => self.skip = rest,
+                    None => return false,
+                }
+                self.held = Vec::new();
+                self.lost = true;
             }
             self.skip -= bytes;
         }

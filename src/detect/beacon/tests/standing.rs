@@ -258,13 +258,15 @@ fn sites_that_are_checked_together_are_no_controllers() {
         ("five sites", &SITES[..], 0, false),
         ("one of them later", &SITES, 12, true),
         ("four sites", &SITES[..4], 0, true),
-        ("five names of one domain", &ONE, 0, true),
+        ("five names of one domain on as many addresses", &ONE, 0, false),
+        ("five names of one domain on one address", &ONE, u32::MAX, true),
     ] {
         let mut stage = Stage::new();
         for beat in 0..60 {
             for (last, name) in (1..=names.len()).rev().zip(names) {
-                if last > 1 || beat >= late {
-                    let ip = [203, 0, 113, last as u8];
+                let one = late == u32::MAX;
+                if last > 1 || one || beat >= late {
+                    let ip = [203, 0, 113, if one { 9 } else { last as u8 }];
                     stage.call(&Target::https(ip, name), 700, 2_000);
                 }
             }
