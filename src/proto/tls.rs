@@ -89,7 +89,11 @@ struct Tls {
 impl Parser for Tls {
     fn data(&mut self, from: Side, bytes: &[u8], sink: &mut Sink<'_>) -> Appetite {
         let first_byte = bytes.first().copied().unwrap_or_default();
-        if self.client.is_none() && self.halves[from.index()].passed == 0 && first_byte & 0x80 != 0
+        // One side has such a hello; another's that begins so would mix what both hold.
+        if self.client.is_none()
+            && self.sslv2.is_none()
+            && self.halves[from.index()].passed == 0
+            && first_byte & 0x80 != 0
         {
             self.sslv2 = Some(from);
         }

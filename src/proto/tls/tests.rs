@@ -1,6 +1,7 @@
 //! Handshakes from the first hello to their end, and streams that only begin like one.
 
-use crate::event::Side;
+use super::{Parser, Sink, Tls};
+use crate::event::{Fact, Side};
 use crate::proto::testing::{
     C, Learnt, S, byte_by_byte, client_hello, handshake, learn, record, server_hello,
 };
@@ -225,6 +226,25 @@ fn a_stream_picked_up_midway_is_told_by_its_records() {
     session.picked_up_midway();
     let records = [data(100), data(50)].concat();
     assert_eq!(learn_with(session, true, 443, &[(C, &records)]).app, "tls");
+}
+
+/// Found by fuzzing: both sides seem to begin a hello of SSL 2, and the first goes on.
+#[test]
+fn two_hellos_of_ssl_2_are_kept_apart() {
+    let (mut dns, mut scratch, settings) = Default::default();
+    let fact = &mut |_: Fact<'_>| {};
+    let sink = &mut Sink {
+        fact,
+        dns: &mut dns,
+        scratch: &mut scratch,
+        settings: &settings,
+        dns_text: false,
+    };
+    let mut tls = Tls::default();
+    tls.data(C, b"\x81\0\0\x07\x81\0\0\x01", sink);
+    tls.data(S, b"\x81\0\x01\0", sink);
+    tls.data(C, &record(22, &[1, 0, 1, 0x9b, 0x81, 0xbe]), sink);
+    assert!(!tls.halves[0].lost && tls.client.is_none());
 }
 
 /// A message that never ends holds no more than its bound, and ends the parser.
