@@ -21,9 +21,10 @@ use super::runtime::{Known, Pod};
 
 /// The longest answer that is read (bytes): some thousand containers with their labels.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// `CONTAINER_RUNNING` and `SANDBOX_READY`.
+/// `CONTAINER_RUNNING`, `SANDBOX_READY`, and `NODE` of `NamespaceMode`: the host's namespace.
 const RUNNING: i32 = 1;
 const READY: i32 = 0;
+const NODE: i32 = 2;
 
 #[derive(Clone, PartialEq, Message)]
 struct ListContainersRequest {
@@ -130,6 +131,28 @@ struct SandboxStatusResponse {
 struct SandboxStatus {
     #[prost(message, optional, tag = "5")]
     network: Option<SandboxNetwork>,
+    #[prost(message, optional, tag = "6")]
+    linux: Option<LinuxSandboxStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LinuxSandboxStatus {
+    #[prost(message, optional, tag = "1")]
+    namespaces: Option<Namespaces>,
+}
+
+/// `Namespace`.
+#[derive(Clone, PartialEq, Message)]
+struct Namespaces {
+    #[prost(message, optional, tag = "2")]
+    options: Option<NamespaceOptions>,
+}
+
+/// `NamespaceOption`.
+#[derive(Clone, PartialEq, Message)]
+struct NamespaceOptions {
+    #[prost(int32, tag = "1")]
+    network: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -231,7 +254,10 @@ async fn of_sandbox(channel: &Channel, limit: Duration, sandbox: Sandbox) -> Kno
     // One that ends meanwhile has no status: what the list told remains.
     let answer: SandboxStatusResponse =
         call(channel, limit, path, request).await.unwrap_or_default();
-    let network = answer.status.and_then(|status| status.network).unwrap_or_default();
+    let status = answer.status.unwrap_or_default();
+    let namespaces = status.linux.and_then(|linux| linux.namespaces);
+    let options = namespaces.and_then(|namespaces| namespaces.options);
+    let network = status.network.unwrap_or_default();
     let mut ips = vec![network.ip];
     ips.extend(network.additional_ips.into_iter().map(|ip| ip.ip));
     let info = Info::of(&answer.info);
@@ -246,6 +272,7 @@ async fn of_sandbox(channel: &Channel, limit: Duration, sandbox: Sandbox) -> Kno
         sandbox: true,
         addresses: ips.iter().filter_map(|ip| ip.parse::<IpAddr>().ok()).collect(),
         netns: info.netns,
+        host_network: options.is_some_and(|options| options.network == NODE),
         pid: info.pid,
     }
     .bounded()
@@ -281,6 +308,7 @@ async fn of_container(
             uid: label("io.kubernetes.pod.uid").unwrap_or_default(),
         })
     });
+    let info = Info::of(&answer.info);
     Known {
         id: container.id,
         name: container.metadata.unwrap_or_default().name,
@@ -289,8 +317,10 @@ async fn of_container(
         pod,
         sandbox: false,
         addresses: sandbox.addresses,
-        netns: sandbox.netns,
-        pid: Info::of(&answer.info).pid,
+        // Sandboxes of older CRI-Os tell of none; their containers do.
+        netns: sandbox.netns.or(info.netns),
+        host_network: sandbox.host_network,
+        pid: info.pid,
     }
     .bounded()
 }

@@ -80,6 +80,7 @@ fn of_summary(summary: ContainerSummary) -> Option<Known> {
         .filter_map(|address| address?.parse().ok())
         .collect();
     addresses.sort_unstable();
+    let mode = summary.host_config.and_then(|config| config.network_mode);
     let known = Known {
         id: summary.id?,
         name,
@@ -89,6 +90,7 @@ fn of_summary(summary: ContainerSummary) -> Option<Known> {
         sandbox,
         addresses,
         netns: None,
+        host_network: mode.is_some_and(|mode| mode == "host"),
         pid: None,
     };
     Some(known.bounded())

@@ -48,6 +48,8 @@ pub struct Known {
     pub addresses: Vec<IpAddr>,
     /// File of its network namespace.
     pub netns: Option<PathBuf>,
+    /// It was made to use the host's network.
+    pub host_network: bool,
     /// Its first process.
     pub pid: Option<u32>,
 }

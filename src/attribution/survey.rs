@@ -112,7 +112,7 @@ impl Surveyor {
             {
                 container.addresses = namespaces::addresses(&self.settings.procfs, *pid);
             }
-            container.coverage = self.coverage(container, &facts.links);
+            container.coverage = self.coverage(container, &facts);
         }
         self.insides.retain(|netns, _| live.contains(netns));
         self.past.retain(|netns, _| live.contains(netns));
@@ -194,11 +194,14 @@ impl Surveyor {
             || container.netns.is_some_and(|_| container.netns != self.namespaces.own)
     }
 
-    fn coverage(&mut self, container: &Container, links: &BTreeMap<u32, Link>) -> Coverage {
-        if container.netns.is_some() && container.netns == self.namespaces.own {
+    fn coverage(&mut self, container: &Container, facts: &Facts) -> Coverage {
+        let told = facts.known.get(&container.id).is_some_and(|known| known.host_network);
+        let apart = self.is_apart(container);
+        let own = container.netns.is_some() && container.netns == self.namespaces.own;
+        if own || told && !apart {
             return Coverage::Unseen(Unseen::HostNetwork);
         }
-        if !self.is_apart(container) {
+        if !apart {
             let why = if container.pids.is_empty() {
                 "none of its processes is visible: the host's process namespace (hostPID) or its \
                  procfs is missing"
@@ -208,7 +211,7 @@ impl Surveyor {
             return Coverage::Unknown(why.to_owned());
         }
         let on_host: Vec<&Link> =
-            container.interfaces.iter().filter_map(|index| links.get(index)).collect();
+            container.interfaces.iter().filter_map(|index| facts.links.get(index)).collect();
         let mut past = BTreeSet::new();
         if let Some(netns) = container.netns {
             let known = self.past.entry(netns).or_default();
