@@ -19,16 +19,19 @@ mod state;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
+use signal_hook::consts::SIGPIPE;
 
 use self::privilege::Confinement;
 use crate::cli::{Cli, Command, ResultArgs};
 use crate::config::{self, Config};
 use crate::output::carrier::Carrier;
+use crate::output::log_file::{self, LogFile};
+use crate::output::queue::Destination;
 use crate::output::shared::Shared;
 use crate::output::{Events, Look, OUTPUTS, Options, Registration, Sink, eve, queue, table};
 
@@ -62,12 +65,15 @@ fn load_config(path: Option<&Path>) -> anyhow::Result<Config> {
 /// to a file.
 fn output(args: &ResultArgs) -> anyhow::Result<Box<dyn Sink>> {
     let format = format(args)?;
-    let (file, options) = destination(args)?;
-    let carrier: Box<dyn Carrier> = match file {
+    let carrier: Box<dyn Carrier> = match &args.output {
         None => Box::new(io::stdout()),
-        Some(file) => Box::new(file),
+        Some(path) => {
+            let mut options = File::options();
+            options.write(true).create(true).truncate(true).mode(log_file::MODE);
+            Box::new(options.open(path).with_context(|| cannot_write(path))?)
+        }
     };
-    Ok((format.make)(options, carrier))
+    Ok((format.make)(options(args), carrier))
 }
 
 /// The same before a queue, for whoever must not wait. Once it is open, what the start needed and
@@ -78,13 +84,18 @@ fn queued_output(
     confinement: &Confinement,
 ) -> anyhow::Result<(Results, queue::Writer)> {
     let format = format(args)?;
-    let (file, options) = destination(args)?;
-    let file = match file {
+    let file: Box<dyn Destination> = match &args.output {
         None => {
             let own = io::stdout().as_fd().try_clone_to_owned();
-            File::from(own.context("standard output cannot be used; give a file with --output")?)
+            let own = own.context("standard output cannot be used; give a file with --output")?;
+            Box::new(File::from(own))
         }
-        Some(file) => file,
+        Some(path) => {
+            if path.metadata().is_ok_and(|there| there.file_type().is_fifo()) {
+                warn(&format!("{}: waiting for whoever reads this pipe", path.display()));
+            }
+            Box::new(LogFile::open(path).with_context(|| cannot_write(path))?)
+        }
     };
     confinement.begin();
     let (queue, writer) = queue::start(settings, file, confinement.thread(&[]), {
@@ -92,7 +103,7 @@ fn queued_output(
         move |news| warn(&format!("{place}: {news}"))
     })
     .context("no thread can be started for the output")?;
-    Ok((Results { format, options, queue }, writer))
+    Ok((Results { format, options: options(args), queue }, writer))
 }
 
 /// What makes outputs before one queue.
@@ -119,21 +130,16 @@ impl Results {
     }
 }
 
-/// The file that was asked for, if one was, and how to write there.
-fn destination(args: &ResultArgs) -> anyhow::Result<(Option<File>, Options)> {
-    let (file, look) = match &args.output {
-        None => (None, Look::of_stdout()),
-        Some(path) => {
-            // Findings name containers and what they did: for the owner and its group.
-            let mut options = File::options();
-            options.write(true).create(true).truncate(true).mode(0o640);
-            let file = options.open(path).with_context(|| {
-                format!("{}: cannot be written; check the path given with --output", path.display())
-            })?;
-            (Some(file), Look { width: Look::WIDTH, colour: false })
-        }
+fn cannot_write(path: &Path) -> String {
+    format!("{}: cannot be written; check the path given with --output", path.display())
+}
+
+fn options(args: &ResultArgs) -> Options {
+    let look = match &args.output {
+        None => Look::of_stdout(),
+        Some(_) => Look { width: Look::WIDTH, colour: false },
     };
-    Ok((file, Options { events: args.events.unwrap_or(Events::ALL), look }))
+    Options { events: args.events.unwrap_or(Events::ALL), look }
 }
 
 fn format(args: &ResultArgs) -> anyhow::Result<&'static Registration> {
@@ -162,6 +168,21 @@ fn check_written(output: &mut dyn Sink, args: &ResultArgs) -> anyhow::Result<()>
     let Some(error) = output.take_error() else { return Ok(()) };
     let place = place(args);
     bail!("{place}: the records cannot be written: {error}; check its space and permissions")
+}
+
+/// The exit code when nobody reads the results any more: as of a program that SIGPIPE ended.
+const UNREAD: u8 = 128 + SIGPIPE as u8;
+
+/// How a live mode that ended by itself or by a signal exits.
+fn verdict(unread: bool, args: &ResultArgs) -> ExitCode {
+    if !unread {
+        return ExitCode::SUCCESS;
+    }
+    let place = place(args);
+    warn(&format!(
+        "{place}: whoever read the records went away, so nothing could be told any more"
+    ));
+    ExitCode::from(UNREAD)
 }
 
 /// Says something on standard error. Where that cannot be written, there is nobody to tell.

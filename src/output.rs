@@ -3,6 +3,7 @@
 pub mod carrier;
 mod chunks;
 pub mod eve;
+pub mod log_file;
 pub mod queue;
 pub mod shared;
 pub mod table;

@@ -95,7 +95,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
             watch.wait(&watcher, &signals, pace.left(), output);
         }
     }
-    let alive = watch.is_alive();
+    let (alive, unread) = (watch.is_alive(), output.is_broken());
     let (written, mut engines) = watch.end(output, &writer, &args.results);
     if let Some(keeper) = keeper {
         keeper.end(engines.iter_mut());
@@ -105,7 +105,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         warn("the capture ended by itself: see the message above");
         return Ok(ExitCode::from(2));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(super::verdict(unread, &args.results))
 }
 
 /// Starts to capture, with as many workers as are asked for or suit the machine.

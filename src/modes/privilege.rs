@@ -62,24 +62,28 @@ impl Confinement {
     /// For `sidecar`: an interface that comes back needs `NET_RAW`.
     pub(super) fn sidecar(config: &Config, args: &SidecarArgs) -> Self {
         let [start, main] = [vec![CAPTURE], vec![CAPTURE]];
-        let files = [args.config.as_deref(), None, args.keep.write.as_deref()];
-        Self::new(config, [start, main], files)
+        let written = [args.keep.write.as_deref(), args.results.output.as_deref()];
+        Self::new(config, [start, main], [args.config.as_deref(), None], written)
     }
 
     /// For `node`: its one capture has all interfaces, later ones too.
     pub(super) fn node(config: &Config, args: &NodeArgs) -> Self {
         let start = [&[CAPTURE], &LOOK[..]].concat();
-        let procfs = Some(&*args.sources.procfs);
-        let files = [args.config.as_deref(), procfs, args.keep.write.as_deref()];
-        Self::new(config, [start, Vec::new()], files)
+        let read = [args.config.as_deref(), Some(&*args.sources.procfs)];
+        let written = [args.keep.write.as_deref(), args.results.output.as_deref()];
+        Self::new(config, [start, Vec::new()], read, written)
     }
 
     fn new(
         in_force: &Config,
         [start, main]: [Vec<Capability>; 2],
-        [config, procfs, written]: [Option<&Path>; 3],
+        [config, procfs]: [Option<&Path>; 2],
+        written: [Option<&Path>; 2],
     ) -> Self {
-        let written = [written, in_force.state.path.as_deref()];
+        // A pipe or a terminal is open already; a file is made anew when it is rotated.
+        let is_file = |path: &&Path| path.metadata().map_or(true, |there| there.is_file());
+        let written = written.into_iter().chain([in_force.state.path.as_deref()]).flatten();
+        let write = written.filter(is_file).map(folder).collect();
         let mut read: Vec<PathBuf> = READ.iter().map(PathBuf::from).collect();
         read.extend(procfs.map(Path::to_path_buf));
         if let Some(config) = config {
@@ -92,7 +96,7 @@ impl Confinement {
             start,
             main,
             read,
-            write: written.into_iter().flatten().map(folder).collect(),
+            write,
             state: Mutex::default(),
             settled: Condvar::new(),
         }))

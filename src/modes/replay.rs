@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, bail};
-use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::signal_name;
 
@@ -93,7 +93,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(SIGNALLED + signal as u8));
     }
     if args.fail_on.is_none() && output.output().is_broken() {
-        return Ok(ExitCode::from(SIGNALLED + SIGPIPE as u8));
+        return Ok(ExitCode::from(super::UNREAD));
     }
     let failed = args.fail_on.is_some_and(|least| output.severity() >= Some(least));
     // Silence about nobody is no verdict.

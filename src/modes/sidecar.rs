@@ -105,12 +105,13 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
             watch.wait(&signals, pace.left());
         }
     }
+    let unread = output.is_broken();
     let written = watch.end(ended.then_some(&pod), &mut engine, output, &writer, &args.results);
     if let Some(keeper) = keeper {
         keeper.end(std::iter::once(&mut engine));
     }
     written?;
-    failed.map_or(Ok(ExitCode::SUCCESS), Err)
+    failed.map_or_else(|| Ok(super::verdict(unread, &args.results)), Err)
 }
 
 /// The container with one of these addresses that the configuration names: it knows better than the pod.

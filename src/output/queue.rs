@@ -9,6 +9,7 @@
 //! a slow reader. Only a reader that has gone ends it.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -77,6 +78,33 @@ impl Waiting {
     }
 }
 
+/// A file, pipe or terminal.
+pub trait Destination: Write + Send {
+    /// Asked between batches: whether it is still where it was, so that files can be rotated.
+    fn place(&mut self) -> Place {
+        Place::Same
+    }
+}
+
+impl Destination for File {}
+
+impl<D: Destination + ?Sized> Destination for Box<D> {
+    fn place(&mut self) -> Place {
+        (**self).place()
+    }
+}
+
+/// Where a destination is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// Where it was.
+    Same,
+    /// It was taken away, and made anew.
+    Anew,
+    /// It was taken away, and why it cannot be made anew. Said once.
+    Lost(String),
+}
+
 /// Eighths of the queue that a batch may use.
 const BULK: u64 = 6;
 const STATS: u64 = 7;
@@ -93,14 +121,14 @@ fn share(records: &Counts) -> u64 {
     }
 }
 
-/// A queue before a file, pipe or terminal, with the thread that empties it. The thread does `first`
+/// A queue before a destination, with the thread that empties it. The thread does `first`
 /// before anything else, and tells people by `say` when it cannot write, and when it can again.
 ///
 /// # Errors
 /// No thread can be started.
 pub fn start(
     settings: &Settings,
-    file: impl Write + Send + 'static,
+    file: impl Destination + 'static,
     first: impl FnOnce() + Send + 'static,
     say: impl Fn(&str) + Send + 'static,
 ) -> io::Result<(Queue, Writer)> {
@@ -136,7 +164,7 @@ impl Shared {
     }
 
     /// The thread: writes until the queue is closed and empty, or the reader has gone.
-    fn write(&self, mut file: impl Write, say: &dyn Fn(&str)) {
+    fn write(&self, mut file: impl Destination, say: &dyn Fn(&str)) {
         let mut state = self.state();
         loop {
             let Some(batch) = state.waiting.pop_front() else {
@@ -173,20 +201,23 @@ impl Shared {
 struct ReaderGone;
 
 impl Shared {
-    /// Writes all of it, however long that takes: no record is cut off.
+    /// Writes all of it, however long that takes.
     fn write_whole(
         &self,
-        file: &mut impl Write,
-        mut bytes: &[u8],
+        file: &mut impl Destination,
+        bytes: &[u8],
         say: &dyn Fn(&str),
     ) -> Result<(), ReaderGone> {
+        if let Place::Lost(why) = file.place() {
+            say(&why);
+        }
         let mut failing = false;
-        while !bytes.is_empty() {
-            let written = file.write(bytes);
-            let error = match written {
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            let error = match file.write(rest) {
                 Ok(0) => io::ErrorKind::WriteZero.into(),
-                Ok(written) => {
-                    bytes = bytes.get(written..).unwrap_or_default();
+                Ok(more) => {
+                    written += more;
                     continue;
                 }
                 Err(error) => error,
@@ -205,6 +236,11 @@ impl Shared {
                         self.state().failure = Some(error.to_string());
                     }
                     thread::sleep(RETRY);
+                    // Who makes room may have taken the file away: a new one begins with a whole record.
+                    if file.place() == Place::Anew {
+                        let done = bytes.get(..written).unwrap_or_default();
+                        written = memchr::memrchr(b'\n', done).map_or(0, |end| end + 1);
+                    }
                 }
             }
         }

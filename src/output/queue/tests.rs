@@ -60,6 +60,8 @@ fn an_alert_takes_the_place_of_what_is_none() {
 /// Its reader never reads.
 struct Stopped(mpsc::Receiver<()>);
 
+impl Destination for Stopped {}
+
 impl Write for Stopped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let _ = self.0.recv();
@@ -133,6 +135,8 @@ struct Disk {
     failures: usize,
     written: Arc<Mutex<Vec<u8>>>,
 }
+
+impl Destination for Disk {}
 
 impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
