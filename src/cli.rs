@@ -227,7 +227,7 @@ pub struct NodeArgs {
 #[derive(Args, Debug)]
 pub struct KeepArgs {
     /// Keep what is captured in this file, as pcapng that `vethwatch replay` reads; full, FILE.1
-    /// follows, and so on
+    /// follows, and so on, in a later run too
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
 

@@ -146,6 +146,10 @@ fn the_node_has_what_it_needs_and_nothing_else() {
     check(pod);
     assert_eq!((pod.host_network, pod.host_pid), (Some(true), Some(true)));
     assert_eq!(capabilities(vethwatch(pod)), ["NET_RAW", "SYS_PTRACE", "NET_ADMIN"]);
+    let security = vethwatch(pod).security_context.as_ref().unwrap();
+    assert_eq!(security.app_armor_profile.as_ref().unwrap().type_, "Unconfined");
+    let labels = security.se_linux_options.as_ref().unwrap();
+    assert_eq!((labels.type_.as_deref(), &labels.level), (Some("spc_t"), &None));
     let paths = pod.volumes.iter().flatten().filter_map(|volume| volume.host_path.as_ref());
     assert_eq!(
         paths.map(|path| &*path.path).collect::<Vec<_>>(),
@@ -167,6 +171,7 @@ fn the_sidecar_has_net_raw_and_is_not_root() {
         assert_eq!(capabilities(container), ["NET_RAW"]);
         let security = container.security_context.as_ref().unwrap();
         assert_eq!((security.run_as_non_root, security.run_as_user), (Some(true), Some(65_534)));
+        assert_eq!((&security.app_armor_profile, &security.se_linux_options), (&None, &None));
         let variables = container.env.iter().flatten().map(|variable| &*variable.name);
         assert_eq!(
             variables.collect::<Vec<_>>(),

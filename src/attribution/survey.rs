@@ -146,7 +146,8 @@ impl Surveyor {
         });
         if found.hidden > 0 {
             let text = "the network namespaces of some containers' processes may not be read \
-                (SYS_PTRACE is missing): host network and missing interfaces cannot be told apart";
+                (SYS_PTRACE is missing, or AppArmor or SELinux forbids it): host network and missing \
+                interfaces cannot be told apart";
             self.say(text.to_owned(), messages);
         }
         if found.cut {
@@ -206,7 +207,8 @@ impl Surveyor {
                 "none of its processes is visible: the host's process namespace (hostPID) or its \
                  procfs is missing"
             } else {
-                "its network namespace may not be read (SYS_PTRACE is missing)"
+                "its network namespace may not be read (SYS_PTRACE is missing, or AppArmor or \
+                 SELinux forbids it)"
             };
             return Coverage::Unknown(why.to_owned());
         }
