@@ -97,6 +97,19 @@ fn every_kind_of_network_is_told_apart() {
     assert_eq!(output.status.code(), Some(0));
     let fails = lab.coverage(&[&sources[..], &["--fail-on-blind"]].concat());
     assert_eq!(fails.status.code(), Some(1));
+
+    // What may not be asked is unknown, and blind.
+    let mut denied = containerd::within(&lab.name, "setpriv");
+    denied.args(["--bounding-set=-net_admin", VETHWATCH, "coverage", "--format", "eve"]);
+    let denied = records(&denied.args(sources).output().unwrap());
+    for (digit, state) in
+        [('1', "seen"), ('3', "interface_down"), ('6', "unknown"), ('8', "unknown")]
+    {
+        let record = of(&denied, &id(digit));
+        assert_eq!(record["coverage"]["state"], state, "{record:#}");
+    }
+    assert_eq!(of(&denied, &id('a'))["coverage"]["state"], "host_network");
+
     let missing = lab.coverage(&["--procfs", "/nonexistent"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(String::from_utf8(missing.stderr).unwrap().contains("--procfs"));

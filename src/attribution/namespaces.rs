@@ -182,9 +182,20 @@ impl Namespaces {
         if let Some(nsid) = self.nsid_of_process(procfs, pid) {
             return Some(nsid);
         }
-        let file = File::open(procfs.join(format!("{pid}/ns/net"))).ok()?;
-        let mut request = NsidMessage::default();
+        self.number_of(&File::open(procfs.join(format!("{pid}/ns/net"))).ok()?)
+    }
+
+    /// The number that our own namespace has for itself: by it a process in the host's network is known whose
+    /// namespace may not be read. Given one as by [`Self::number`].
+    pub fn own_number(&mut self) -> Option<i32> {
+        let file = File::open("/proc/self/ns/net").ok()?;
         let fd = u32::try_from(file.as_raw_fd()).ok()?;
+        self.nsid(NsidAttribute::Fd(fd)).or_else(|| self.number_of(&file))
+    }
+
+    fn number_of(&mut self, file: &File) -> Option<i32> {
+        let fd = u32::try_from(file.as_raw_fd()).ok()?;
+        let mut request = NsidMessage::default();
         request.attributes = vec![NsidAttribute::Fd(fd), NsidAttribute::Id(-1)];
         self.route.request(RouteNetlinkMessage::NewNsId(request)).ok()?;
         self.nsid(NsidAttribute::Fd(fd))

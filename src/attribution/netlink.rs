@@ -140,6 +140,10 @@ impl Route {
                 }
                 match message.payload {
                     NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                    // A dump that is refused ends at once, with the reason.
+                    NetlinkPayload::Done(done) if done.code < 0 => {
+                        return Err(io::Error::from_raw_os_error(-done.code));
+                    }
                     NetlinkPayload::Done(_) => return Ok((answers, unread)),
                     NetlinkPayload::Error(error) if error.code.is_none() => {
                         return Ok((answers, unread));

@@ -135,7 +135,7 @@ impl Surveyor {
         let settings = self.settings.clone();
         let (procfs, own) = (&settings.procfs, self.namespaces.own);
         let found = namespaces::processes(procfs, own, settings.processes_max);
-        let found = found.unwrap_or_else(|error| {
+        let mut found = found.unwrap_or_else(|error| {
             let path = procfs.display();
             let text = format!(
                 "{path}: cannot be read: {error}; without it no container is known \
@@ -146,13 +146,19 @@ impl Surveyor {
         });
         if found.hidden > 0 {
             let text = "the network namespaces of some containers' processes may not be read \
-                (SYS_PTRACE is missing, or AppArmor or SELinux forbids it): host network and missing \
-                interfaces cannot be told apart";
+                (SYS_PTRACE is missing, or AppArmor or SELinux forbids it): the coverage of those without \
+                an interface here may stay unknown";
             self.say(text.to_owned(), messages);
         }
         if found.cut {
             let text = format!("only the first {} processes are read", settings.processes_max);
             self.say(text, messages);
+        }
+        let others = found.list.iter().any(|one| one.netns.is_none() || one.netns != own);
+        if !others && links.values().any(Link::is_container_side) {
+            let text = "no process is visible behind any container's interface: where containers run, the \
+                host's process namespace (hostPID) is missing, or its procfs (--procfs)";
+            self.say(text.to_owned(), messages);
         }
         let whole = !found.cut && !found.list.is_empty();
         let mut facts = Facts {
@@ -166,7 +172,8 @@ impl Surveyor {
             facts.nsids.extend(mounted.nsid.map(|nsid| (mounted.netns, nsid)));
         }
         let mut asked = BTreeSet::new();
-        for process in &found.list {
+        let own_number = (found.hidden > 0).then(|| self.namespaces.own_number()).flatten();
+        for process in &mut found.list {
             match process.netns {
                 Some(netns) if Some(netns) == own || facts.nsids.contains_key(&netns) => {}
                 Some(netns) => {
@@ -178,6 +185,10 @@ impl Surveyor {
                 }
                 None => {
                     let nsid = self.namespaces.nsid_of_process(procfs, process.pid);
+                    if nsid.is_some() && nsid == own_number {
+                        process.netns = own;
+                        continue;
+                    }
                     facts.nsids_of_pids.extend(nsid.map(|nsid| (process.pid, nsid)));
                 }
             }
@@ -239,7 +250,7 @@ impl Surveyor {
     fn inside(&mut self, container: &Container) -> Inside {
         let why = match container.nsid.map(|nsid| self.namespaces.links_inside(nsid)) {
             Some(Ok(links)) => return Inside::Links(links),
-            Some(Err(error)) if error.raw_os_error() == Some(libc::EPERM) => {
+            Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 "the kinds of its interfaces may not be asked (NET_ADMIN is missing)".to_owned()
             }
             Some(Err(error)) => format!("the kinds of its interfaces cannot be asked: {error}"),
