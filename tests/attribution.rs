@@ -28,15 +28,26 @@ fn every_kind_of_network_is_told_apart() {
     lab.host("link add br0 type bridge");
     lab.host("link add up0 type veth peer name end0");
     lab.host("link set up0 up");
-    let [bridged, routed, down, mac, ipv, both, tap, none, orphan] =
-        ["br", "ro", "do", "ma", "iv", "bo", "ta", "no", "or"].map(|name| lab.namespace(name));
-    for (namespace, end) in
-        [(&bridged, "h1"), (&routed, "h2"), (&down, "h3"), (&both, "h4"), (&orphan, "h5")]
-    {
+    let [bridged, routed, down, mac, ipv, both, tap, none, orphan, outer, inner] =
+        ["br", "ro", "do", "ma", "iv", "bo", "ta", "no", "or", "ou", "in"]
+            .map(|name| lab.namespace(name));
+    for (namespace, end) in [
+        (&bridged, "h1"),
+        (&routed, "h2"),
+        (&down, "h3"),
+        (&both, "h4"),
+        (&orphan, "h5"),
+        (&outer, "h6"),
+    ] {
         lab.host(&format!("link add {end} type veth peer name eth0 netns {namespace}"));
         lab.host(&format!("link set {end} up"));
         ip(&format!("-n {namespace} link set eth0 up"));
     }
+    // Docker in Docker.
+    ip(&format!("-n {outer} link add docker0 type bridge"));
+    ip(&format!("-n {outer} link add v0 type veth peer name eth0 netns {inner}"));
+    ip(&format!("-n {outer} link set v0 master docker0 up"));
+    ip(&format!("-n {inner} link set eth0 up"));
     lab.host("link set h1 master br0");
     lab.host("link set h3 down");
     lab.host("link add link up0 name m0 type macvlan mode bridge");
@@ -70,6 +81,8 @@ fn every_kind_of_network_is_told_apart() {
         ('8', &tap, "user_mode"),
         ('9', &none, "no_interface"),
         ('a', &host, "host_network"),
+        ('b', &outer, "seen"),
+        ('c', &inner, "elsewhere"),
     ];
     for (pid, (digit, namespace, _)) in (100..).zip(expected) {
         let cgroup = format!("0::/system.slice/docker-{}.scope\n", id(digit));

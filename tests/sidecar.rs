@@ -243,6 +243,10 @@ fn reads_its_configuration_again() {
     lab.hears(watcher, "wait for the next start: flow.flows_max");
     let stats = || of_kind(&fs::read_to_string(&records).unwrap_or_default(), "stats");
     until(Duration::from_secs(5), || !stats().is_empty());
+    fs::remove_file(&config).unwrap();
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    lab.signal("-HUP", watcher);
+    lab.hears(watcher, "no plain file and not read again");
     lab.end(watcher);
     let last = stats().pop().unwrap();
     assert_eq!(last["vethwatch"]["allow"][0]["conditions"], "port=4444", "{last}");

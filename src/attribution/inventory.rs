@@ -261,12 +261,16 @@ pub struct Facts {
     pub past: BTreeSet<u64>,
 }
 
+/// Of each container, the numbers of the namespaces that its processes are in.
+type Spread = BTreeMap<String, BTreeSet<i32>>;
+
 impl Facts {
     /// Joins what was read. Coverage and, where no runtime gave them, addresses come after: they
     /// need a look at each namespace.
     pub fn join(&self, containers_max: usize) -> Inventory {
         let mut all: BTreeMap<String, Container> = BTreeMap::new();
         let mut refused = BTreeSet::new();
+        let mut spread = Spread::new();
         for process in &self.processes {
             let Some(place) = &process.place else { continue };
             if !all.contains_key(&place.id) {
@@ -283,6 +287,7 @@ impl Facts {
             }
             if let Some(container) = all.get_mut(&place.id) {
                 self.add_process(container, process);
+                spread.entry(place.id.clone()).or_default().extend(self.nsid(process));
             }
         }
         for known in self.known.values() {
@@ -298,27 +303,47 @@ impl Facts {
         }
         self.find_sandboxes(&mut all);
         let mut inventory = Inventory { containers: all, refused: refused.len() };
-        self.add_namespaces(&mut inventory, containers_max);
+        self.keep_strays(&inventory, &mut spread);
+        self.add_namespaces(&mut inventory, &spread, containers_max);
         for container in inventory.containers.values_mut() {
-            let behind = self
-                .links
-                .values()
-                .filter(|link| link.is_container_side() && link.peer_nsid == container.nsid);
+            let strays = spread.get(&container.id);
+            let leads_to = |nsid: i32| {
+                container.nsid == Some(nsid) || strays.is_some_and(|strays| strays.contains(&nsid))
+            };
+            let sides = self.links.values().filter(|link| link.is_container_side());
+            let behind = sides.filter(|link| link.peer_nsid.is_some_and(leads_to));
             container.interfaces = behind.map(|link| link.index).collect();
         }
         inventory
+    }
+
+    /// Leaves those namespaces into which a container has gone beside its own: nobody else's, and known by its
+    /// processes alone. A process that takes the interface with it into a namespace that it has just made is the
+    /// container still. Whoever is in the host's network may look into any.
+    fn keep_strays(&self, inventory: &Inventory, spread: &mut Spread) {
+        let homes: BTreeSet<i32> =
+            inventory.containers.values().filter_map(|container| container.nsid).collect();
+        let mounted: BTreeSet<i32> = self.mounted.iter().filter_map(|one| one.nsid).collect();
+        spread.retain(|id, nsids| {
+            nsids.retain(|nsid| !homes.contains(nsid) && !mounted.contains(nsid));
+            !nsids.is_empty() && inventory.containers.get(id).is_some_and(|one| one.nsid.is_some())
+        });
+    }
+
+    fn nsid(&self, process: &Process) -> Option<i32> {
+        match process.netns {
+            Some(netns) => self.nsids.get(&netns).copied(),
+            None => self.nsids_of_pids.get(&process.pid).copied(),
+        }
     }
 
     fn add_process(&self, container: &mut Container, process: &Process) {
         if container.pids.len() < PIDS_MAX {
             container.pids.push(process.pid);
         }
-        container.netns = container.netns.or(process.netns);
-        if container.nsid.is_none() {
-            container.nsid = match process.netns {
-                Some(netns) => self.nsids.get(&netns).copied(),
-                None => self.nsids_of_pids.get(&process.pid).copied(),
-            };
+        // At home where its first process is.
+        if container.netns.is_none() && container.nsid.is_none() {
+            (container.netns, container.nsid) = (process.netns, self.nsid(process));
         }
     }
 
@@ -371,9 +396,9 @@ impl Facts {
     }
 
     /// Namespaces behind links, or once behind them and still in use, in which no container is.
-    fn add_namespaces(&self, inventory: &mut Inventory, containers_max: usize) {
-        let taken: BTreeSet<i32> =
-            inventory.containers.values().filter_map(|container| container.nsid).collect();
+    fn add_namespaces(&self, inventory: &mut Inventory, strays: &Spread, containers_max: usize) {
+        let homes = inventory.containers.values().filter_map(|container| container.nsid);
+        let taken: BTreeSet<i32> = homes.chain(strays.values().flatten().copied()).collect();
         let behind = self.links.values().filter(|link| link.is_container_side());
         let mut nsids: BTreeSet<i32> = behind.filter_map(|link| link.peer_nsid).collect();
         let lives = |netns: &u64| self.processes.iter().any(|one| one.netns == Some(*netns));
@@ -433,10 +458,10 @@ pub enum Inside {
 }
 
 /// How well a container is seen, by its links on the host and those inside its namespace; `past` are
-/// the indices of those inside whose other end was here once.
-pub fn judge(on_host: &[&Link], inside: &Inside, past: &BTreeSet<u32>) -> Coverage {
+/// the indices of those inside whose other end was here once, and `hosts` says that it has containers of its own.
+pub fn judge(on_host: &[&Link], inside: &Inside, past: &BTreeSet<u32>, hosts: bool) -> Coverage {
     let unseen = match inside {
-        Inside::Links(links) => unseen_of(on_host, links, past),
+        Inside::Links(links) => unseen_of(on_host, links, past, hosts),
         Inside::Any(false, _) if on_host.is_empty() => return Coverage::NoInterface,
         Inside::Any(_, why) | Inside::Unread(why) if on_host.is_empty() => {
             return Coverage::Unknown(why.clone());
@@ -454,7 +479,14 @@ pub fn judge(on_host: &[&Link], inside: &Inside, past: &BTreeSet<u32>) -> Covera
 }
 
 /// Ways out of a namespace that pass no link of ours.
-fn unseen_of(on_host: &[&Link], inside: &[Link], past: &BTreeSet<u32>) -> BTreeSet<Unseen> {
+fn unseen_of(
+    on_host: &[&Link],
+    inside: &[Link],
+    past: &BTreeSet<u32>,
+    hosts: bool,
+) -> BTreeSet<Unseen> {
+    // What a container within sends leaves by our cable (Docker in Docker, kind).
+    let leads_within = |link: &Link| !on_host.is_empty() && (hosts || link.master.is_some());
     let goes_outside = |link: &Link| link.peer_nsid.is_some();
     let ways = inside.iter().filter(|link| link.up).filter_map(|link| match link.kind {
         LinkKind::Macvlan if goes_outside(link) => Some(Unseen::Macvlan),
@@ -464,8 +496,9 @@ fn unseen_of(on_host: &[&Link], inside: &[Link], past: &BTreeSet<u32>) -> BTreeS
         LinkKind::Tun if on_host.is_empty() => Some(Unseen::UserMode),
         LinkKind::Veth | LinkKind::Netkit if goes_outside(link) => {
             let ours = on_host.iter().any(|host| host.peer_index == Some(link.index));
-            let away = if past.contains(&link.index) { Unseen::Moved } else { Unseen::Elsewhere };
-            (!ours).then_some(away)
+            let moved = past.contains(&link.index);
+            let away = if moved { Unseen::Moved } else { Unseen::Elsewhere };
+            (!ours && (moved || !leads_within(link))).then_some(away)
         }
         _ => None,
     });

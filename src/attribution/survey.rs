@@ -102,6 +102,8 @@ impl Surveyor {
         survey.runtime_answered = answers.any;
         let facts = self.read(links, answers, &mut survey.messages);
         let mut inventory = facts.join(self.settings.containers_max);
+        let places = facts.processes.iter().filter_map(|process| process.place.as_ref());
+        let outer: BTreeSet<&str> = places.filter_map(|place| place.outer.as_deref()).collect();
         let mut live = BTreeSet::new();
         for container in inventory.containers.values_mut() {
             live.extend(container.netns);
@@ -112,7 +114,8 @@ impl Surveyor {
             {
                 container.addresses = namespaces::addresses(&self.settings.procfs, *pid);
             }
-            container.coverage = self.coverage(container, &facts);
+            let hosts = outer.contains(&*container.id);
+            container.coverage = self.coverage(container, &facts, hosts);
         }
         self.insides.retain(|netns, _| live.contains(netns));
         self.past.retain(|netns, _| live.contains(netns));
@@ -206,7 +209,7 @@ impl Surveyor {
             || container.netns.is_some_and(|_| container.netns != self.namespaces.own)
     }
 
-    fn coverage(&mut self, container: &Container, facts: &Facts) -> Coverage {
+    fn coverage(&mut self, container: &Container, facts: &Facts, hosts: bool) -> Coverage {
         let told = facts.known.get(&container.id).is_some_and(|known| known.host_network);
         let apart = self.is_apart(container);
         let own = container.netns.is_some() && container.netns == self.namespaces.own;
@@ -237,10 +240,10 @@ impl Surveyor {
         }
         let remembered = container.netns.filter(|_| !on_host.is_empty());
         if let Some(inside) = remembered.and_then(|netns| self.insides.get(&netns)) {
-            return judge(&on_host, inside, &past);
+            return judge(&on_host, inside, &past, hosts);
         }
         let inside = self.inside(container);
-        let coverage = judge(&on_host, &inside, &past);
+        let coverage = judge(&on_host, &inside, &past, hosts);
         if let Some(netns) = remembered {
             self.insides.insert(netns, inside);
         }

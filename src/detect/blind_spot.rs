@@ -70,8 +70,11 @@ pub enum Blindness {
         /// Within so many seconds.
         seconds: u64,
     },
-    /// Frames were lost: the kernel's buffer was full.
+    /// Frames were lost: the kernel's buffer, which all containers share, was full. Told of the container that
+    /// lost most.
     Drops {
+        /// Lost of this container, as far as its interface's counters tell (count).
+        of_container: u64,
         /// Lost (count).
         dropped_frames: u64,
         /// Passed, the lost ones included (count).
@@ -79,7 +82,7 @@ pub enum Blindness {
         /// Within so many seconds.
         seconds: u64,
     },
-    /// The monitor's CPU was throttled by its cgroup.
+    /// The monitor's CPU was throttled by its cgroup. Told of the container with the most traffic.
     Throttled {
         /// Periods in which it was (count).
         throttled_periods: u64,
@@ -139,6 +142,8 @@ struct Evidence {
     #[serde(skip_serializing_if = "Option::is_none")]
     dropped_frames: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    container_dropped_frames_estimate: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     passed_frames: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     throttled_periods: Option<u64>,
@@ -155,6 +160,7 @@ impl Evidence {
             interface_kind: None,
             kernel_packets: None,
             dropped_frames: None,
+            container_dropped_frames_estimate: None,
             passed_frames: None,
             throttled_periods: None,
             periods: None,
@@ -167,8 +173,9 @@ impl Evidence {
                 evidence.kernel_packets = Some(kernel_packets);
                 evidence.seconds = Some(seconds);
             }
-            Blindness::Drops { dropped_frames, passed_frames, seconds } => {
+            Blindness::Drops { of_container, dropped_frames, passed_frames, seconds } => {
                 evidence.dropped_frames = Some(dropped_frames);
+                evidence.container_dropped_frames_estimate = Some(of_container);
                 evidence.passed_frames = Some(passed_frames);
                 evidence.seconds = Some(seconds);
             }
@@ -204,15 +211,25 @@ impl fmt::Display for Evidence {
                  {seconds} s, and none of them was captured: a program on the interface (XDP, tc) \
                  takes them first"
             ),
-            Blindness::Drops { dropped_frames, passed_frames, seconds } => write!(
-                f,
-                "{dropped_frames} of {passed_frames} frames were lost within {seconds} s: the \
-                 kernel's buffer was full, by a burst or by someone who wants to hide in one"
-            ),
+            Blindness::Drops { of_container, dropped_frames, passed_frames, seconds } => {
+                write!(
+                    f,
+                    "{dropped_frames} of this node's {passed_frames} frames were lost within \
+                     {seconds} s, "
+                )?;
+                match of_container {
+                    0 => f.write_str("of which container is not known")?,
+                    most => write!(f, "about {most} of them this container's, more than of any other")?,
+                }
+                f.write_str(
+                    ": the kernel's buffer was full, by a burst or by someone who wants to hide in one",
+                )
+            }
             Blindness::Throttled { throttled_periods, periods, seconds } => write!(
                 f,
                 "the monitor's CPU was throttled in {throttled_periods} of {periods} periods within \
-                 {seconds} s: its limit is too low for this node, and frames will be lost"
+                 {seconds} s: its limit is too low for this node, and frames will be lost; this \
+                 container has the most traffic"
             ),
         }
     }

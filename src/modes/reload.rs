@@ -32,8 +32,17 @@ impl<'a> Reload<'a> {
     /// Reads the file again. Returns the configuration, of which [`TAKEN`] is to be taken; what is wrong with it, and
     /// what has to wait, is said on standard error.
     pub(super) fn reload(&self) -> Option<Config> {
-        if self.path.is_none() {
+        let Some(path) = self.path else {
             warn("SIGHUP: there is no file to read again; give one with --config");
+            return None;
+        };
+        // To read a pipe would wait for whoever writes to it, and packets do not wait.
+        if path.metadata().is_ok_and(|there| !there.is_file()) {
+            let path = path.display();
+            warn(&format!(
+                "SIGHUP: {path}: it is no plain file and not read again; the configuration before it \
+                 stays in force"
+            ));
             return None;
         }
         let config = match super::load_config(self.path) {

@@ -226,11 +226,14 @@ fn write_all(path: &Path, states: &Receiver<State>) {
 /// is set aside.
 fn load(path: &Path, bytes_max: u64) -> anyhow::Result<State> {
     let unreadable = || format!("{}: cannot be read; check --state and state.path", path.display());
-    let file = match File::open(path) {
-        Ok(file) => file,
+    match path.metadata() {
+        Ok(there) if there.is_file() => {}
+        // To open a pipe would wait for whoever writes to it.
+        Ok(_) => bail!("{}: it is no plain file; check --state and state.path", path.display()),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::default()),
         Err(error) => return Err(error).with_context(unreadable),
-    };
+    }
+    let file = File::open(path).with_context(unreadable)?;
     let mut bytes = Vec::new();
     file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).with_context(unreadable)?;
     let read = if bytes.len() as u64 > bytes_max {
@@ -311,8 +314,8 @@ fn unwritable(path: &Path) -> String {
 /// For us alone: it says where containers went.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    options.open(path)
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
 fn sum(parts: &[&[u8]]) -> String {
@@ -339,6 +342,16 @@ fn folder(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = load(&path, 1_000).unwrap_err().to_string();
+        assert!(error.contains("no plain file"), "{error}");
+        assert!(create(&path).is_err());
+    }
 
     fn state(lines: &[&str]) -> State {
         State { lines: lines.iter().map(|line| (*line).into()).collect(), evicted: 0 }

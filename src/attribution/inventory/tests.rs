@@ -161,8 +161,53 @@ fn coverage_is_judged_by_the_ways_out() {
         ("some, by name only", vec![], Inside::Any(true, denied()), Coverage::Unknown(denied())),
         ("unreadable", vec![], Inside::Unread(denied()), Coverage::Unknown(denied())),
     ] {
-        assert_eq!(judge(&on_host, &inside, &BTreeSet::new()), expected, "{case}");
+        assert_eq!(judge(&on_host, &inside, &BTreeSet::new(), false), expected, "{case}");
     }
     let away = inside(&[&outside(LinkKind::Veth)]);
-    assert_eq!(judge(&[], &away, &BTreeSet::from([3])), Coverage::Unseen(Unseen::Moved));
+    assert_eq!(judge(&[], &away, &BTreeSet::from([3]), false), Coverage::Unseen(Unseen::Moved));
+
+    // Containers within: what they send leaves by the cable.
+    let both = inside(&[&cable, &outside(LinkKind::Veth)]);
+    let port = inside(&[&cable, &Link { master: Some(9), ..outside(LinkKind::Veth) }]);
+    let elsewhere = Coverage::Partial(vec![Unseen::Elsewhere]);
+    for (case, links, hosts, expected) in [
+        ("another cable", &both, false, elsewhere),
+        ("a container's", &both, true, Coverage::Seen),
+        ("a bridge's port", &port, false, Coverage::Seen),
+    ] {
+        assert_eq!(judge(&[&host], links, &BTreeSet::new(), hosts), expected, "{case}");
+    }
+}
+
+/// With the interface it moves into a namespace that it has made.
+#[test]
+fn a_container_that_leaves_its_namespace_is_the_same() {
+    let facts = Facts {
+        links: [(7, link(7, LinkKind::Veth, 2, Some(4)))].into(),
+        processes: vec![
+            process(10, Some("app"), Some(100)),
+            process(11, Some("app"), Some(200)),
+            process(12, None, Some(200)),
+        ],
+        nsids: [(100, 3), (200, 4)].into(),
+        ..Facts::default()
+    };
+    let interfaces = |facts: &Facts, id: &str| {
+        facts.join(10).containers.get(id).map(|container| container.interfaces.clone())
+    };
+    assert_eq!(interfaces(&facts, "app"), Some(vec![7]));
+    assert_eq!(interfaces(&facts, "netns:200"), None);
+
+    let mut other = facts.clone();
+    other.processes.push(process(13, Some("web"), Some(200)));
+    assert_eq!(interfaces(&other, "app"), Some(vec![]), "that one is at home there");
+    assert_eq!(interfaces(&other, "web"), Some(vec![7]));
+
+    let mounted = Mounted { path: "/run/netns/cni-1".into(), netns: 200, nsid: Some(4) };
+    let named = Facts { mounted: vec![mounted], ..facts.clone() };
+    assert_eq!(interfaces(&named, "app"), Some(vec![]), "a pod before its first process");
+
+    // The host's own namespace has no number here.
+    let on_host = Facts { nsids: [(200, 4)].into(), ..facts };
+    assert_eq!(interfaces(&on_host, "app"), Some(vec![]), "it may look into any");
 }

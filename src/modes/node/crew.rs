@@ -195,21 +195,21 @@ impl Returned {
         self.kept.push(worker.kept);
     }
 
-    /// Closes flows and findings, and gives the summary. What is said of the monitor is told to whoever has the
-    /// interface with this index.
+    /// Closes flows and findings, and gives the summary. Each order is for whoever has the interface with its
+    /// index.
     pub(super) fn close(
         &mut self,
         capture: CaptureState,
-        (index, orders): (u32, impl Iterator<Item = Order>),
+        orders: &[(u32, Order)],
         output: &mut dyn Sink,
     ) {
-        let whose = share_of(index, self.engines.len() as u32) as usize;
-        let mut orders: Vec<Order> = orders.collect();
+        let of = self.engines.len() as u32;
         for (place, engine) in self.engines.iter_mut().enumerate() {
-            let told = if place == whose { std::mem::take(&mut orders) } else { Vec::new() };
+            let own = orders.iter().filter(|(index, _)| share_of(*index, of) as usize == place);
+            let told = own.map(|(_, order)| order);
             match self.outputs.get_mut(place) {
-                Some(own) => end(engine, capture, &told, &mut **own),
-                None => end(engine, capture, &told, output),
+                Some(own) => end(engine, capture, told, &mut **own),
+                None => end(engine, capture, told, output),
             }
         }
         Engine::summarize(&self.engines.iter().collect::<Vec<_>>(), output);
@@ -221,7 +221,12 @@ fn place(index: u32, hands: &[Hand]) -> usize {
     share_of(index, hands.len() as u32) as usize
 }
 
-fn end(engine: &mut Engine, capture: CaptureState, sights: &[Order], output: &mut dyn Sink) {
+fn end<'a>(
+    engine: &mut Engine,
+    capture: CaptureState,
+    sights: impl Iterator<Item = &'a Order>,
+    output: &mut dyn Sink,
+) {
     engine.handle(Input::Capture(capture), output);
     for order in sights {
         if let Order::Visibility { at, link, sight } = order {

@@ -75,7 +75,8 @@ impl Visibility {
         self.interfaces.get(&link).map_or(0, |past| past.lost)
     }
 
-    /// Looks at the counters, if it is time. Returns what changed: of links, and of the monitor.
+    /// Looks at the counters, if it is time. Returns what changed of links; what is the monitor's own is of the
+    /// one that it concerns most, or of none.
     pub(super) fn look<'a>(
         &mut self,
         capture: Counts,
@@ -95,10 +96,12 @@ impl Visibility {
         &mut self,
         capture: Counts,
         captured: impl Iterator<Item = Captured<'a>>,
-    ) -> Vec<Blindness> {
+    ) -> Vec<(Option<LinkId>, Blindness)> {
         let seconds = self.looked.map_or(0, |looked| looked.elapsed().as_secs()).max(1);
         let news = self.look_now(seconds, capture, captured).into_iter();
-        news.filter_map(|(link, why)| why.filter(|_| link.is_none())).collect()
+        let own =
+            |why: &Blindness| matches!(why, Blindness::Drops { .. } | Blindness::Throttled { .. });
+        news.filter_map(|(link, why)| Some((link, why.filter(own)?))).collect()
     }
 
     fn look_now<'a>(
@@ -107,10 +110,11 @@ impl Visibility {
         capture: Counts,
         captured: impl Iterator<Item = Captured<'a>>,
     ) -> Vec<(Option<LinkId>, Option<Blindness>)> {
-        self.looked = Some(Instant::now());
+        // What is there at the first look has a past that is not ours; what comes later began here.
+        let first = self.looked.replace(Instant::now()).is_none();
         let dropped =
             capture.kernel_dropped_frames.saturating_sub(self.capture.kernel_dropped_frames);
-        let mut missing = Vec::new();
+        let (mut missing, mut busiest) = (Vec::new(), None);
         let mut news = Vec::new();
         let kernel = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
         let kernel = packets(&kernel);
@@ -118,7 +122,8 @@ impl Visibility {
         for Captured { link, name, frames } in captured {
             let Some(&counted) = kernel.get(name) else { continue };
             let mut now = Past { kernel: counted, frames, ..Past::default() };
-            if let Some(before) = past.get(&link) {
+            let new = Past::default();
+            if let Some(before) = past.get(&link).or_else(|| (!first).then_some(&new)) {
                 let passed = counted.saturating_sub(before.kernel);
                 let unseen = frames == before.frames && passed > 0;
                 now.bypassed = if unseen { before.bypassed.saturating_add(1) } else { 0 };
@@ -127,6 +132,7 @@ impl Visibility {
                 // What was captured of it may lie in the buffer yet, or be of before.
                 let captured = frames.saturating_sub(before.frames);
                 missing.push((link, passed.saturating_sub(captured)));
+                busiest = busiest.max(Some((passed, std::cmp::Reverse(link.0))));
                 if now.bypassed >= BYPASSED_INTERVALS {
                     now.told = true;
                     let why = Blindness::Bypassed { kernel_packets: passed, seconds };
@@ -138,22 +144,30 @@ impl Visibility {
             }
             self.interfaces.insert(link, now);
         }
+        let busiest = busiest.map(|(_, link)| LinkId(link.0));
+        let mut most = None;
         for (link, frames) in shares(dropped, &missing) {
             if let Some(past) = self.interfaces.get_mut(&link) {
                 past.lost += frames;
             }
+            if frames > most.map_or(0, |(_, most)| most) {
+                most = Some((link, frames));
+            }
         }
-        news.extend(self.lost(capture, seconds).map(|why| (None, Some(why))));
-        news.extend(self.throttled(seconds).map(|why| (None, Some(why))));
+        let of_container = most.map_or(0, |(_, frames)| frames);
+        let lost = self.lost(capture, of_container, seconds);
+        news.extend(lost.map(|why| (most.map(|(link, _)| link).or(busiest), Some(why))));
+        news.extend(self.throttled(seconds).map(|why| (busiest, Some(why))));
         news
     }
 
-    fn lost(&mut self, now: Counts, seconds: u64) -> Option<Blindness> {
+    fn lost(&mut self, now: Counts, of_container: u64, seconds: u64) -> Option<Blindness> {
         let before = std::mem::replace(&mut self.capture, now);
         let lost = |counts: Counts| counts.kernel_dropped_frames + counts.interface_dropped_frames;
         let dropped_frames = lost(now).saturating_sub(lost(before));
         let passed_frames = now.passed_frames.saturating_sub(before.passed_frames);
         (passed_frames >= DROPS_FRAMES && dropped_frames > 0).then_some(Blindness::Drops {
+            of_container,
             dropped_frames,
             passed_frames,
             seconds,
@@ -244,9 +258,10 @@ mod tests {
             Counts { passed_frames: 10_000, kernel_dropped_frames: 6_000, ..Counts::default() };
         let found = visibility.look_at_end(capture, std::iter::empty());
         let (dropped_frames, passed_frames) = (6_000, 10_000);
-        let lost = Blindness::Drops { dropped_frames, passed_frames, seconds: 1 };
-        assert!(found.contains(&lost), "{found:?}");
-        assert!(!visibility.look_at_end(capture, std::iter::empty()).contains(&lost), "told once");
+        let lost = Blindness::Drops { of_container: 0, dropped_frames, passed_frames, seconds: 1 };
+        assert!(found.contains(&(None, lost)), "{found:?}");
+        let again = visibility.look_at_end(capture, std::iter::empty());
+        assert!(!again.contains(&(None, lost)), "told once");
     }
 
     #[test]
@@ -257,10 +272,13 @@ mod tests {
             kernel_dropped_frames,
             interface_dropped_frames: 0,
         };
-        assert_eq!(visibility.lost(counts(100_000, 0), 10), None);
-        assert_eq!(visibility.lost(counts(100_500, 900), 10), None, "too few to tell");
-        let found = visibility.lost(counts(110_000, 1_100), 10);
+        assert_eq!(visibility.lost(counts(100_000, 0), 0, 10), None);
+        assert_eq!(visibility.lost(counts(100_500, 900), 0, 10), None, "too few to tell");
+        let found = visibility.lost(counts(110_000, 1_100), 70, 10);
         let (dropped_frames, passed_frames) = (200, 9_500);
-        assert_eq!(found, Some(Blindness::Drops { dropped_frames, passed_frames, seconds: 10 }));
+        let of_container = 70;
+        let expected =
+            Blindness::Drops { of_container, dropped_frames, passed_frames, seconds: 10 };
+        assert_eq!(found, Some(expected));
     }
 }

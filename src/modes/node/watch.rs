@@ -116,6 +116,7 @@ impl Watch {
             self.take(change, output);
         }
         self.crew.begin();
+        let _ = self.visibility.look(Counts::default(), captured(&self.links));
         warn(&self.roster.summary(self.links.len()));
     }
 
@@ -349,14 +350,10 @@ impl Watch {
         self.crew.tell_capture(self.capture, output);
         self.crew.tick(output);
         self.look_at_downs(output);
-        // What is said of the monitor itself is told to whoever has a container.
-        let some = self.links.keys().min().copied().unwrap_or_default();
         for (link, blindness) in self.visibility.look(counts, captured(&self.links)) {
-            let of = |id| self.links.iter().find(|(_, watched)| watched.id == id);
-            let index = link.and_then(of).map_or(some, |(index, _)| *index);
             let news = blindness.map_or(Sight::Regained(&BYPASSED), Sight::Lost);
             let sight = seen(link.unwrap_or(MONITOR), news);
-            self.crew.tell(index, sight, output);
+            self.crew.tell(self.index_of(link), sight, output);
         }
         if let Some(keeper) = keeper {
             reports
@@ -383,12 +380,21 @@ impl Watch {
         let counts = self.note_counts(&returned.reports, output);
         let blind = self.visibility.look_at_end(counts, captured(&self.links));
         self.note_counts(&returned.reports, output);
-        let some = self.links.keys().min().copied().unwrap_or_default();
-        let blind = (some, blind.into_iter().map(|why| seen(MONITOR, Sight::Lost(why))));
+        let blind = blind.into_iter().map(|(link, why)| {
+            (self.index_of(link), seen(link.unwrap_or(MONITOR), Sight::Lost(why)))
+        });
+        let blind: Vec<_> = blind.collect();
         let kept = std::mem::take(&mut returned.kept).into_iter();
-        let close = |output: &mut dyn Sink| returned.close(self.capture, blind, output);
+        let close = |output: &mut dyn Sink| returned.close(self.capture, &blind, output);
         let written = ending.finish(self.capture, kept, close, output, (writer, args));
         (written, returned.engines)
+    }
+
+    /// Index of a link's interface. What is the monitor's own goes to whoever has a container.
+    fn index_of(&self, link: Option<LinkId>) -> u32 {
+        let of = |id| self.links.iter().find(|(_, watched)| watched.id == id);
+        let some = || self.links.keys().min().copied().unwrap_or_default();
+        link.and_then(of).map_or_else(some, |(index, _)| *index)
     }
 
     /// Takes what the workers have counted. Returns what their captures say together.
