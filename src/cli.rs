@@ -113,7 +113,7 @@ pub struct ResultArgs {
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub format: Option<String>,
 
-    /// Which records to write in eve, separated by commas [default: alert,flow,dns,tls,stats]
+    /// Which records to write in eve, separated by commas [default: all]
     #[arg(long, value_name = "KIND,…")]
     pub events: Option<Events>,
 
@@ -236,7 +236,7 @@ pub struct KeepArgs {
         value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub write_mib: u64,
 
-    /// Kept files; beyond them the oldest is deleted
+    /// Kept files, when full; beyond the room of so many the oldest is deleted
     #[arg(long, value_name = "COUNT", default_value_t = 4)]
     pub write_files: usize,
 }

@@ -8,7 +8,7 @@ use vethwatch::alert::{Alert, AlertState};
 use vethwatch::allow::{AllowList, Entry};
 use vethwatch::container::{Attribution, Container};
 use vethwatch::detect::Severity;
-use vethwatch::output::{Look, table::Table};
+use vethwatch::output::{Look, Sink, table::Table};
 use vethwatch::record::{Output, Record, RecordKind, Stats, Summary, Undecoded};
 
 fn report(
@@ -111,6 +111,35 @@ fn nothing_found() {
     insta::assert_snapshot!(report(PLAIN, &[], &[&web], &clean_stats(), &AllowList::default()));
 }
 
+/// What a host tells of containers that are not seen stands in the report, as long as it is so.
+#[test]
+fn who_is_not_seen_is_named() {
+    let of = |number: u32, state: &str, blind: bool| {
+        let record = serde_json::json!({
+            "container": {"id": format!("{number:064}"), "name": format!("c{number}")},
+            "coverage": {"state": state, "blind": blind},
+        });
+        record.to_string()
+    };
+    let mut bytes = Vec::new();
+    let mut table = Table::new(PLAIN, &mut bytes);
+    for number in 0..12 {
+        table.line(RecordKind::Coverage, &of(number, "host_network", true));
+    }
+    table.line(RecordKind::Coverage, &of(3, "gone", false));
+    table.line(RecordKind::Coverage, &of(4, "seen", false));
+    let (stats, allow) = (clean_stats(), AllowList::default());
+    let summary =
+        Summary { containers: &[], unmatched: &[], strangers: &[], stats: &stats, allow: &allow };
+    table.finish(&summary);
+    drop(table);
+    let text = String::from_utf8(bytes).unwrap().replace("\n    ", " ");
+    let named = "10 containers are not fully seen, as `vethwatch coverage` explains: \
+        c0 (host_network), c1 (host_network), c2 (host_network), c5 (host_network)";
+    assert!(text.contains(named) && text.contains("and 2 others."), "{text}");
+    assert!(!text.contains("Nothing was lost"), "{text}");
+}
+
 #[test]
 fn an_empty_capture() {
     insta::assert_snapshot!(report(PLAIN, &[], &[], &Stats::default(), &AllowList::default()));
@@ -179,10 +208,11 @@ fn a_flood_of_findings_leaves_the_worst() {
 }
 
 #[test]
-fn wants_alerts_and_nothing_else() {
+fn wants_what_it_shows_and_nothing_else() {
     let table = Table::new(PLAIN, Vec::new());
     for kind in RecordKind::ALL {
-        assert_eq!(table.wants(kind), kind == RecordKind::Alert);
+        let shown = [RecordKind::Alert, RecordKind::Coverage].contains(&kind);
+        assert_eq!(table.wants(kind), shown);
     }
 }
 

@@ -33,9 +33,11 @@ const RESOLUTION: u16 = 9;
 const NANOSECONDS: u8 = 9;
 /// Before a file's first interface, and around a packet (bytes).
 const PACKET_OVERHEAD: u64 = 32;
+/// Runs that end soon leave small files: so many more than full ones are kept (count).
+const SMALL_FILES_MAX: usize = 60;
 
 /// Files of one capture, the newest written to. Full, a file is closed and the next begun; beyond
-/// their number the oldest is deleted. Those of an earlier run at the same place are the first of them.
+/// what so many full ones take the oldest is deleted. Those of earlier runs at the same place count.
 #[derive(Debug)]
 pub struct CaptureFiles {
     path: PathBuf,
@@ -46,7 +48,7 @@ pub struct CaptureFiles {
     /// Of the file that is written to: 1 is `path` itself.
     number: u64,
     /// Closed files that are still there, the oldest first.
-    kept: VecDeque<PathBuf>,
+    kept: VecDeque<Closed>,
     /// What is known of each interface, in the order of their descriptions in the file.
     links: BTreeMap<LinkId, Interface>,
     /// What each is described with where all are a pod's own.
@@ -60,10 +62,17 @@ pub struct CaptureFiles {
     latest: Timestamp,
 }
 
+/// A file that is written to no more.
+#[derive(Debug)]
+struct Closed {
+    path: PathBuf,
+    bytes: u64,
+}
+
 impl CaptureFiles {
     /// Begins the first file at `path`; later ones are `path` with `.1`, `.2` and so on behind it, and
-    /// the first one of a later run goes on in that. At most `files_max` files of about `file_bytes_max`
-    /// bytes are kept.
+    /// the first one of a later run goes on in that. As many bytes are kept as `files_max` files of
+    /// `file_bytes_max` hold.
     ///
     /// # Errors
     /// The file cannot be created, or another process writes there.
@@ -182,7 +191,7 @@ impl CaptureFiles {
     /// # Errors
     /// The next file cannot be created or written.
     pub fn go_on(&mut self) -> io::Result<()> {
-        let next = self.path_of(self.number + 1);
+        let (next, cut_off_bytes) = (self.path_of(self.number + 1), self.file_bytes);
         let cut_off = std::mem::replace(&mut self.file, BufWriter::new(create(&next)?));
         // What is buffered belongs to a block that was cut off.
         let (old, _) = cut_off.into_parts();
@@ -192,29 +201,37 @@ impl CaptureFiles {
             let _ = fs::remove_file(next);
             return Err(error);
         }
-        self.begun();
+        self.begun(cut_off_bytes);
         Ok(())
     }
 
     fn rotate(&mut self) -> io::Result<()> {
         self.file.flush()?;
         self.file = BufWriter::new(create(&self.path_of(self.number + 1))?);
-        self.begun();
+        self.begun(self.file_bytes);
         self.begin()
     }
 
-    /// The next file is begun: the one before is closed, and what is beyond the bound deleted.
-    fn begun(&mut self) {
-        self.kept.push_back(self.path_of(self.number));
+    /// The next file is begun: the one before is closed with so many bytes, and what is beyond the bound
+    /// deleted.
+    fn begun(&mut self, bytes: u64) {
+        self.kept.push_back(Closed { path: self.path_of(self.number), bytes });
         self.number += 1;
         self.delete_beyond();
     }
 
     fn delete_beyond(&mut self) {
-        while self.kept.len() >= self.files_max {
-            let Some(oldest) = self.kept.pop_front() else { break };
+        let most = self.file_bytes_max.saturating_mul(self.files_max as u64);
+        loop {
+            let bytes: u64 = self.kept.iter().map(|closed| closed.bytes).sum();
+            if bytes.saturating_add(self.file_bytes_max) <= most
+                && self.kept.len() < self.files_max + SMALL_FILES_MAX
+            {
+                return;
+            }
+            let Some(oldest) = self.kept.pop_front() else { return };
             // One that somebody took away already is gone, which is all that is wanted.
-            let _ = fs::remove_file(oldest);
+            let _ = fs::remove_file(oldest.path);
         }
     }
 

@@ -10,6 +10,7 @@ mod findings;
 mod text;
 mod unseen;
 
+use std::collections::BTreeMap;
 use std::io;
 
 use self::findings::Findings;
@@ -35,18 +36,27 @@ pub struct Table<W: Carrier> {
     look: Look,
     out: Chunks<W>,
     findings: Findings,
+    /// Containers that are not fully seen, by id; as many as are attributed at most.
+    blind: BTreeMap<String, Blind>,
+}
+
+/// What the last `coverage` record said of one.
+struct Blind {
+    name: String,
+    state: String,
 }
 
 impl<W: Carrier> Table<W> {
     /// Nothing collected.
     pub fn new(look: Look, writer: W) -> Self {
-        Self { look, out: Chunks::new(writer), findings: Findings::default() }
+        let (findings, blind) = (Findings::default(), BTreeMap::new());
+        Self { look, out: Chunks::new(writer), findings, blind }
     }
 }
 
 impl<W: Carrier> Output for Table<W> {
     fn wants(&self, kind: RecordKind) -> bool {
-        kind == RecordKind::Alert
+        matches!(kind, RecordKind::Alert | RecordKind::Coverage)
     }
 
     fn record(&mut self, record: &Record<'_>) {
@@ -60,7 +70,7 @@ impl<W: Carrier> Output for Table<W> {
         headline(&mut page, &self.findings, summary);
         findings::write(&mut page, &self.findings);
         containers::write(&mut page, &self.findings, summary);
-        unseen::write(&mut page, summary.stats);
+        unseen::write(&mut page, summary.stats, &self.blind);
         allowed::write(&mut page, summary);
         self.out.buffer().extend_from_slice(page.text().as_bytes());
         self.out.flush();
@@ -78,6 +88,23 @@ impl<W: Carrier> Sink for Table<W> {
 
     fn take_error(&mut self) -> Option<io::Error> {
         self.out.take_error()
+    }
+
+    fn line(&mut self, _kind: RecordKind, json: &str) {
+        let Ok(record) = serde_json::from_str::<serde_json::Value>(json) else { return };
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        let container = &record["container"];
+        let (Some(id), Some(state)) = (text(&container["id"]), text(&record["coverage"]["state"]))
+        else {
+            return;
+        };
+        if record["coverage"]["blind"] != true {
+            self.blind.remove(&id);
+            return;
+        }
+        let name = text(&record["kubernetes"]["pod"]).or_else(|| text(&container["name"]));
+        let name = name.unwrap_or_else(|| id.clone());
+        self.blind.insert(id, Blind { name, state });
     }
 }
 

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::SECTION;
+use super::{Closed, SECTION};
+
+/// A file without a packet: its section's first block alone (bytes).
+const EMPTY_BYTES: u64 = 28;
 
 /// The file with this number: `path`, then `path.1` and so on.
 pub(super) fn path_of(path: &Path, number: u64) -> PathBuf {
@@ -19,19 +22,20 @@ pub(super) fn path_of(path: &Path, number: u64) -> PathBuf {
     name.into()
 }
 
-/// Capture files at this place, by number. What is no capture is nobody's here: one that is in the way is
-/// written over as ever, and none is deleted.
+/// Capture files at this place, by number. What is no capture, or an empty one, is nobody's here: one that is in
+/// the way is written over as ever, and none is deleted.
 ///
 /// # Errors
 /// Another process writes to the newest.
-pub(super) fn find(path: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
+pub(super) fn find(path: &Path) -> io::Result<BTreeMap<u64, Closed>> {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     let entries = fs::read_dir(folder.unwrap_or(Path::new(".")))?;
     let numbers = entries.flatten().filter_map(|entry| number_of(path, &entry.file_name()));
     let named = numbers.map(|number| (number, path_of(path, number)));
-    let found: BTreeMap<u64, PathBuf> = named.filter(|(_, path)| is_capture(path)).collect();
+    let captures = named.filter_map(|(number, path)| Some((number, capture(path)?)));
+    let found: BTreeMap<u64, Closed> = captures.collect();
     if let Some((_, newest)) = found.last_key_value()
-        && let Ok(file) = File::open(newest)
+        && let Ok(file) = File::open(&newest.path)
     {
         lock(&file)?;
     }
@@ -63,10 +67,12 @@ fn number_of(path: &Path, name: &std::ffi::OsStr) -> Option<u64> {
     (number > 0 && number.to_string() == digits).then(|| number.checked_add(1))?
 }
 
-fn is_capture(path: &Path) -> bool {
-    let is_file = fs::symlink_metadata(path).is_ok_and(|there| there.is_file());
+fn capture(path: PathBuf) -> Option<Closed> {
+    let there = fs::symlink_metadata(&path).ok()?;
+    if !there.is_file() || there.len() <= EMPTY_BYTES {
+        return None;
+    }
     let mut magic = [0; 4];
-    is_file
-        && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok()
-        && u32::from_ne_bytes(magic) == SECTION
+    File::open(&path).and_then(|mut file| file.read_exact(&mut magic)).ok()?;
+    (u32::from_ne_bytes(magic) == SECTION).then_some(Closed { path, bytes: there.len() })
 }

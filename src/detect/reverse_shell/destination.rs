@@ -26,7 +26,7 @@ pub(super) struct Destination {
     pub(super) older: bool,
     /// This is the container's first flow to it.
     pub(super) first_seen: bool,
-    /// Containers of the node that use it (count; 64 means 64 or more).
+    /// Containers of the node that use it, this one included (count; 64 or 65 mean as many or more).
     pub(super) siblings: u8,
     /// That they use it explains it: enough of them do, it has a name, the node knew it long before
     /// this flow, and no finding was about it lately.
@@ -48,7 +48,9 @@ impl Destination {
         let own = seen.container.destinations.get(key);
         let resolved = seen.container.names.of(seen.at, seen.peer().ip);
         let all = seen.node.destinations.get(key);
-        let siblings = all.map_or(0, |all| all.containers());
+        // The destination may not have answered this one yet.
+        let others = all.map_or(0, |all| all.others(seen.container.number).count());
+        let siblings = u8::try_from(others).map_or(u8::MAX, |others| others.saturating_add(1));
         let name = flow.name.as_deref().filter(|name| is_name(name)).map(str::to_owned);
         let familiar = all.is_some_and(|all| {
             flow.opened.seconds_since(all.first_seen) >= FAMILIAR_S && !all.is_suspected(seen.at)

@@ -197,11 +197,14 @@ fn processes(settings: &Settings) -> Check {
             NODE,
             Verdict::Degraded,
             format!("the network namespaces of {} may not be read", found.hidden),
-            "add SYS_PTRACE to the capabilities; the process must not be under another Landlock",
+            "add SYS_PTRACE to the capabilities; the process must not be under another Landlock, nor a \
+             profile of AppArmor or a type of SELinux that forbids it",
         ),
         Ok(found) => {
             let of_containers = found.list.iter().filter(|process| process.place.is_some()).count();
-            Check::ok(name, NODE, format!("{of_containers} can be seen"))
+            let none = "there are none, or the host's process namespace is missing";
+            let some = format!("{of_containers} can be seen");
+            Check::ok(name, NODE, if of_containers == 0 { none.to_owned() } else { some })
         }
     }
 }

@@ -1,13 +1,21 @@
 //! What could not be seen: each with what that means for the findings.
 
-use super::plural;
+use std::collections::BTreeMap;
+
 use super::text::{Page, bytes, count};
+use super::{Blind, plural};
 use crate::record::Stats;
 
-/// Writes a line for each counter that is not zero.
-pub(super) fn write(page: &mut Page, stats: &Stats) {
+/// Containers that are named of those that are not fully seen (count).
+const NAMED_MAX: usize = 8;
+
+/// Writes a line for the containers that are not fully seen, and for each counter that is not zero.
+pub(super) fn write(page: &mut Page, stats: &Stats, blind: &BTreeMap<String, Blind>) {
     page.heading("Not seen");
-    let lines = lines(stats);
+    let mut lines = lines(stats);
+    if !blind.is_empty() {
+        lines.insert(0, of_blind(blind));
+    }
     if lines.is_empty() {
         page.remark(
             "Nothing was lost: no drops, gaps or cut frames, all frames decoded, no bound hit.",
@@ -16,6 +24,23 @@ pub(super) fn write(page: &mut Page, stats: &Stats) {
     for line in lines {
         page.item(&line);
     }
+}
+
+fn of_blind(blind: &BTreeMap<String, Blind>) -> String {
+    let named = blind.values().take(NAMED_MAX);
+    let named: Vec<_> = named.map(|one| format!("{} ({})", one.name, one.state)).collect();
+    let more = match blind.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {}", plural(more as u64, "other")),
+    };
+    format!(
+        "{} not fully seen, as `vethwatch coverage` explains: {}{more}.",
+        match blind.len() {
+            1 => "1 container is".to_owned(),
+            number => format!("{} containers are", count(number as u64)),
+        },
+        named.join(", ")
+    )
 }
 
 fn lines(stats: &Stats) -> Vec<String> {
