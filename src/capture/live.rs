@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixDatagram;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pcap::{Active, Capture, ConnectionStatus, Device, Linktype, Precision};
+use pcap::{Active, Capture, Device, Linktype, Precision};
+use rustix::net::netdevice::name_to_index;
 
 use super::filter::Filter;
 pub use super::filter::share_of;
@@ -141,10 +143,10 @@ pub fn present(names: &[String], loopback: bool) -> Result<Present, LiveError> {
     Ok(present)
 }
 
-/// libpcap lists what is no interface, too: `any`, netfilter's logs, usb.
+/// libpcap lists what is no interface, too: `any`, netfilter's logs, usb. The kernel has a number for interfaces alone.
+/// (libpcap's connection status says less: netkit, WireGuard and dummies have no cable to tell of either.)
 fn is_network(device: &&Device) -> bool {
-    let flags = &device.flags;
-    flags.connection_status != ConnectionStatus::NotApplicable || flags.is_loopback()
+    UnixDatagram::unbound().is_ok_and(|socket| name_to_index(socket, &device.name).is_ok())
 }
 
 /// What an interface had to say.
@@ -397,6 +399,8 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use pcap::{ConnectionStatus, DeviceFlags};
+
     use super::*;
 
     #[test]
@@ -410,5 +414,19 @@ mod tests {
         let counts = counters.counts(true);
         assert_eq!(counts.passed_frames, (u64::from(u32::MAX) + 4) / 2 + 2);
         assert_eq!(counts.kernel_dropped_frames, 3);
+    }
+
+    #[test]
+    fn an_interface_is_what_the_kernel_has_a_number_for() {
+        let device = |name: &str, connection_status: ConnectionStatus| {
+            let mut flags = DeviceFlags::empty();
+            flags.connection_status = connection_status;
+            Device { flags, ..Device::from(name) }
+        };
+        // libpcap says so of netkit, too: it has no cable to tell of.
+        assert!(is_network(&&device("lo", ConnectionStatus::NotApplicable)));
+        for name in ["any", "nflog", "nfqueue", "usbmon0", "bluetooth-monitor"] {
+            assert!(!is_network(&&device(name, ConnectionStatus::Unknown)), "{name}");
+        }
     }
 }
