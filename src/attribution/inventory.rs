@@ -65,6 +65,8 @@ pub enum Unseen {
     Elsewhere,
     /// The same, and it was seen here before.
     Moved,
+    /// Its interface sends by one of another namespace: a VLAN of the host's, a tunnel that was moved in.
+    Stacked,
 }
 
 impl Unseen {
@@ -75,6 +77,7 @@ impl Unseen {
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
             Self::Physical => "physical",
+            Self::Stacked => "stacked",
             Self::UserMode => "user_mode",
             Self::Elsewhere => "elsewhere",
             Self::Moved => "moved",
@@ -91,6 +94,9 @@ impl Unseen {
             Self::Ipvlan => "its ipvlan sends past the host's interfaces",
             Self::Physical => {
                 "its interface is hardware or a virtual function (SR-IOV) and bypasses the host"
+            }
+            Self::Stacked => {
+                "its interface (a VLAN, a tunnel) sends by one of another namespace, as that one's traffic"
             }
             Self::UserMode => {
                 "a program carries its traffic (user-mode network): it leaves as the host's own"
@@ -492,15 +498,16 @@ fn unseen_of(
         LinkKind::Macvlan if goes_outside(link) => Some(Unseen::Macvlan),
         LinkKind::Ipvlan if goes_outside(link) => Some(Unseen::Ipvlan),
         LinkKind::Physical => Some(Unseen::Physical),
-        // Beside a cable it is a tunnel that is carried by it.
+        // Beside a cable these are tunnels that are carried by it.
         LinkKind::Tun if on_host.is_empty() => Some(Unseen::UserMode),
+        LinkKind::Wireguard if on_host.is_empty() => Some(Unseen::Stacked),
         LinkKind::Veth | LinkKind::Netkit if goes_outside(link) => {
             let ours = on_host.iter().any(|host| host.peer_index == Some(link.index));
             let moved = past.contains(&link.index);
             let away = if moved { Unseen::Moved } else { Unseen::Elsewhere };
             (!ours && (moved || !leads_within(link))).then_some(away)
         }
-        _ => None,
+        _ => goes_outside(link).then_some(Unseen::Stacked),
     });
     ways.collect()
 }

@@ -36,13 +36,15 @@ pub enum LinkKind {
     Ipvlan,
     /// An overlay's tunnel.
     Vxlan,
+    /// A tunnel, of which the kernel does not tell by which namespace it sends.
+    Wireguard,
     /// An interface whose other end is a program (user-mode networks, virtual machines).
     Tun,
     /// Goes nowhere.
     Dummy,
     /// This host to itself.
     Loopback,
-    /// No kind: hardware, or a virtual function of it (SR-IOV).
+    /// Hardware, or a virtual function of it (SR-IOV): no kind, or a device behind it.
     Physical,
     /// Another kind, as the kernel calls it.
     Other(String),
@@ -57,6 +59,7 @@ impl fmt::Display for LinkKind {
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
             Self::Vxlan => "vxlan",
+            Self::Wireguard => "wireguard",
             Self::Tun => "tun",
             Self::Dummy => "dummy",
             Self::Loopback => "loopback",
@@ -109,6 +112,7 @@ impl Link {
             peer_index: None,
             peer_nsid: None,
         };
+        let mut hardware = false;
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => {
@@ -118,6 +122,8 @@ impl Link {
                 LinkAttribute::Link(peer) if peer != 0 => link.peer_index = Some(peer),
                 // Negative: the kernel could not give it a number.
                 LinkAttribute::LinkNetNsId(nsid) if nsid >= 0 => link.peer_nsid = Some(nsid),
+                // InfiniBand, modems and switch chips have a kind and are hardware all the same.
+                LinkAttribute::ParentDevName(_) => hardware = true,
                 LinkAttribute::LinkInfo(infos) => {
                     let kind = infos.into_iter().find_map(|info| match info {
                         LinkInfo::Kind(kind) => Some(kind),
@@ -127,6 +133,9 @@ impl Link {
                 }
                 _ => {}
             }
+        }
+        if hardware {
+            link.kind = LinkKind::Physical;
         }
         if flags.contains(LinkFlags::Loopback) {
             link.kind = LinkKind::Loopback;
@@ -143,6 +152,7 @@ fn kind_of(kind: InfoKind) -> LinkKind {
         InfoKind::MacVlan | InfoKind::MacVtap => LinkKind::Macvlan,
         InfoKind::IpVlan | InfoKind::IpVtap => LinkKind::Ipvlan,
         InfoKind::Vxlan => LinkKind::Vxlan,
+        InfoKind::Wireguard => LinkKind::Wireguard,
         InfoKind::Tun => LinkKind::Tun,
         InfoKind::Dummy => LinkKind::Dummy,
         other => LinkKind::Other(other.to_string().chars().take(NAME_BYTES).collect()),
@@ -305,4 +315,32 @@ pub(super) fn dump(route: &mut Route, nsid: Option<i32>) -> io::Result<(Vec<Link
         _ => None,
     });
     Ok((links.collect(), unread))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the kernel tells of a link: `kind` by its driver, `parent` the device behind it.
+    fn told(kind: Option<InfoKind>, parent: Option<&str>) -> Link {
+        let mut message = LinkMessage::default();
+        let attributes = &mut message.attributes;
+        attributes.extend(kind.map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])));
+        attributes.extend(parent.map(|parent| LinkAttribute::ParentDevName(parent.to_owned())));
+        Link::of(message)
+    }
+
+    #[test]
+    fn what_has_a_device_behind_it_is_hardware() {
+        use LinkKind::{Netkit, Other, Physical};
+        for (case, kind, parent, expected) in [
+            ("a virtual function", None, Some("0000:01:10.0"), Physical),
+            ("hardware before Linux 5.14", None, None, Physical),
+            ("InfiniBand", Some(InfoKind::Ipoib), Some("0000:02:00.0"), Physical),
+            ("netkit", Some(InfoKind::Netkit), None, Netkit),
+            ("a VLAN", Some(InfoKind::Vlan), None, Other("vlan".to_owned())),
+        ] {
+            assert_eq!(told(kind, parent).kind, expected, "{case}");
+        }
+    }
 }

@@ -137,6 +137,30 @@ fn coverage_is_judged_by_the_ways_out() {
             inside(&[&outside(LinkKind::Macvlan)]),
             Coverage::Unseen(Unseen::Macvlan),
         ),
+        (
+            "a VLAN of the host's interface",
+            vec![],
+            inside(&[&lo, &outside(LinkKind::Other("vlan".into()))]),
+            Coverage::Unseen(Unseen::Stacked),
+        ),
+        (
+            "a VLAN of its own cable",
+            vec![&host],
+            inside(&[&cable, &link(3, LinkKind::Other("vlan".into()), 2, None)]),
+            Coverage::Seen,
+        ),
+        (
+            "WireGuard that sends by another namespace",
+            vec![],
+            inside(&[&lo, &link(3, LinkKind::Wireguard, 0, None)]),
+            Coverage::Unseen(Unseen::Stacked),
+        ),
+        (
+            "WireGuard over its own interface",
+            vec![],
+            inside(&[&outside(LinkKind::Macvlan), &link(4, LinkKind::Wireguard, 0, None)]),
+            Coverage::Unseen(Unseen::Macvlan),
+        ),
         ("ipvlan", vec![], inside(&[&outside(LinkKind::Ipvlan)]), Coverage::Unseen(Unseen::Ipvlan)),
         (
             "hardware",
