@@ -213,6 +213,36 @@ fn an_interface_that_comes_back_ends_its_finding() {
     assert_eq!(blind_spots(&records), [gone, back, gone, back], "at the end, too");
 }
 
+/// From within: the host's end stays where it was.
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_container_whose_own_end_is_moved_away_is_a_finding() {
+    let mut host = Host::new();
+    let container = host.container(1);
+    host.start(&container, "sleep", &["60"]);
+    let away = format!("{}-away", host.name);
+    ip(&format!("netns add {away}"));
+    host.others.push(away.clone());
+    let records = host.path("records.json");
+    let watcher = host.watch(&records, &[]);
+    ip(&format!("-n {container} link set eth0 netns {away}"));
+    ip(&format!("-n {away} addr add 10.213.1.7/24 dev eth0"));
+    ip(&format!("-n {away} link set eth0 up"));
+    until(Duration::from_secs(3), || blind_spots(&records).len() > 1);
+    for alert in alerts(&records) {
+        assert_eq!(alert["container"]["name"], container, "{alert}");
+    }
+    thread::sleep(Duration::from_secs(1));
+    let send = "import socket; socket.socket(2, 2).sendto(b'x', ('10.213.1.1', 999))";
+    assert!(within(&away, "python3").args(["-c", send]).status().unwrap().success());
+    thread::sleep(Duration::from_millis(300));
+    host.end(watcher);
+    assert_eq!(blind_spots(&records), ["open blind.interface_gone", "close blind.interface_gone"]);
+    let flows = of_kind(&records, "flow");
+    let last = flows.iter().find(|flow| flow["src_ip"] == "10.213.1.7");
+    assert_eq!(last.unwrap()["container"]["name"], away, "{flows:#?}");
+}
+
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn a_second_way_out_is_a_finding_and_an_end_is_told() {

@@ -257,6 +257,7 @@ impl Watch {
             self.come_back(&link, output);
         }
         let index = link.index;
+        self.look_whether_moved(&link, output);
         let known = self.links.get(&index);
         let renamed = known.is_none_or(|watched| watched.link.name != link.name);
         let (frames, bulk) =
@@ -283,6 +284,23 @@ impl Watch {
         let watched = Watched { link, id, frames, bulk, vanished: None, down, told_down };
         self.links.insert(index, watched);
         self.own(index, output);
+    }
+
+    /// The other end was taken out of its namespace into another: from now on it is another container's interface.
+    /// That the one that it was taken from lives is a finding.
+    fn look_whether_moved(&mut self, link: &Link, output: &mut dyn Sink) {
+        let known = self.links.get(&link.index).filter(|watched| watched.vanished.is_none());
+        let Some(watched) = known else { return };
+        let (Some(before), Some(now)) = (watched.link.peer_nsid, link.peer_nsid) else { return };
+        if before == now {
+            return;
+        }
+        if self.visibility.is_alive(&self.roster.processes(link.index)) {
+            let sight = seen(watched.id, Sight::Lost(Blindness::InterfaceGone));
+            self.crew.tell(link.index, sight, output);
+        }
+        self.roster.forget(link.index);
+        self.release(link.index, output);
     }
 
     /// A look at the containers was told as a whole: draws from it what follows.
