@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::Settings;
-use super::inventory::{Container, Coverage, Facts, Inside, Inventory, Unseen, judge};
+use super::inventory::coverage::{Inside, judge};
+use super::inventory::{Container, Coverage, Facts, Inventory, Unseen};
 use super::links::Link;
 use super::namespaces::{self, Namespaces};
 use super::runtime::{Answers, Runtimes};

@@ -1,7 +1,9 @@
 //! The join and the judgement, over facts made by hand.
 
 use super::super::cgroup::{Place, Runtime};
+use super::super::links::LinkKind;
 use super::super::runtime::Pod;
+use super::coverage::{Inside, judge};
 use super::*;
 
 fn link(index: u32, kind: LinkKind, peer_index: u32, peer_nsid: Option<i32>) -> Link {
