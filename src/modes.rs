@@ -19,7 +19,7 @@ mod state;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -91,10 +91,10 @@ fn queued_output(
             Box::new(File::from(own))
         }
         Some(path) => {
-            if path.metadata().is_ok_and(|there| there.file_type().is_fifo()) {
+            let waits = || {
                 warn(&format!("{}: waiting for whoever reads this pipe", path.display()));
-            }
-            Box::new(LogFile::open(path).with_context(|| cannot_write(path))?)
+            };
+            Box::new(LogFile::open(path, waits).with_context(|| cannot_write(path))?)
         }
     };
     confinement.begin();

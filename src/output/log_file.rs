@@ -6,8 +6,10 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{OFlags, fcntl_setfl};
 
 use super::queue::{Destination, Place};
 
@@ -24,12 +26,14 @@ pub struct LogFile {
 pub const MODE: u32 = 0o640;
 
 impl LogFile {
-    /// Opens it, making it if it is not there.
+    /// Opens it, making it if it is not there. Of a pipe it waits for whoever reads, and says so by `waits`.
     ///
     /// # Errors
     /// It cannot be made or written.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: append(path)?, failure: None })
+    pub fn open(path: &Path, waits: impl FnOnce()) -> io::Result<Self> {
+        let is_pipe = path.metadata().is_ok_and(|there| there.file_type().is_fifo());
+        let file = if is_pipe { open_pipe(path, waits)? } else { append(path)? };
+        Ok(Self { path: path.to_owned(), file, failure: None })
     }
 }
 
@@ -39,10 +43,14 @@ impl Destination for LogFile {
             return Place::Same;
         };
         let there = self.path.metadata();
-        if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
-            return Place::Same;
-        }
-        match append(&self.path) {
+        let is_ours = |there: &Metadata| (there.dev(), there.ino()) == (ours.dev(), ours.ino());
+        let opened = match there {
+            Ok(there) if is_ours(&there) => return Place::Same,
+            // To open a pipe would wait for whoever reads it.
+            Ok(there) if !there.is_file() => Err(io::ErrorKind::AlreadyExists.into()),
+            _ => append(&self.path),
+        };
+        match opened {
             Ok(file) => {
                 (self.file, self.failure) = (file, None);
                 Place::Anew
@@ -66,6 +74,21 @@ impl Write for LogFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+fn open_pipe(path: &Path, waits: impl FnOnce()) -> io::Result<File> {
+    let mut options = File::options();
+    match options.write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+        Ok(file) => {
+            fcntl_setfl(&file, OFlags::empty())?;
+            Ok(file)
+        }
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+            waits();
+            File::options().write(true).open(path)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -104,7 +127,7 @@ mod tests {
         fs::create_dir(&place).unwrap();
         let (path, moved) = (place.join("eve.json"), place.join("eve.json.1"));
         fs::write(&path, "old\nhalf").unwrap();
-        let mut log = LogFile::open(&path).unwrap();
+        let mut log = LogFile::open(&path, || ()).unwrap();
         let mut add = |line: &str| {
             let place = log.place();
             log.write_all(line.as_bytes()).unwrap();
@@ -138,5 +161,35 @@ mod tests {
         fs::create_dir(&place).unwrap();
         assert_eq!(add("g\n"), Place::Anew);
         assert_eq!(text(&path), "g\n", "its folder is back");
+
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(matches!(add("h\n"), Place::Lost(_)), "a pipe that nobody reads");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(add("i\n"), Place::Anew);
+    }
+
+    #[test]
+    fn a_pipe_is_waited_for_only_where_nobody_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (said, waits) = std::sync::mpsc::channel();
+        let of_thread = path.clone();
+        let writer = std::thread::spawn(move || {
+            LogFile::open(&of_thread, || said.send(()).unwrap())
+                .unwrap()
+                .write_all(b"a\n")
+                .unwrap();
+        });
+        waits.recv().unwrap();
+        let mut reader = File::open(&path).unwrap();
+        writer.join().unwrap();
+        let mut again = LogFile::open(&path, || panic!("there is a reader")).unwrap();
+        again.write_all(b"b\n").unwrap();
+        drop(again);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "a\nb\n");
     }
 }
