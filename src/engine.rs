@@ -212,9 +212,14 @@ impl Engine {
                 if self.held_back.as_ref().is_some_and(|held| held.is_over(at)) {
                     self.release(output);
                 }
-                if self.held_back.is_none() {
-                    self.line.advance(at, output);
-                    self.line.judge.tell_overdue(at, output);
+                match &self.held_back {
+                    None => {
+                        self.line.advance(at, output);
+                        self.line.judge.tell_overdue(at, output);
+                    }
+                    // Nothing was heard yet: there is a clock, and nothing that it could end.
+                    Some(held) if held.is_empty() => self.line.now = self.line.now.max(at),
+                    Some(_) => {}
                 }
             }
         }

@@ -53,6 +53,11 @@ impl HeldBack {
         self.frames.len() >= FRAMES_MIN && self.until.is_some_and(|until| at > until)
     }
 
+    /// No frame was heard.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
     /// Counts and keeps a frame; returns false where a bound does not allow it.
     pub(super) fn hold(&mut self, link: LinkId, frame: &Frame<'_>) -> bool {
         let full = self.frames.len() >= self.frames_max
