@@ -1,5 +1,6 @@
 //! What the commands do: each feeds the engine, or answers from the same tables that it uses.
 
+mod control_groups;
 pub mod coverage;
 pub mod doctor;
 mod identity;

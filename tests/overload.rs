@@ -7,7 +7,7 @@ mod host;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -201,4 +201,62 @@ fn what_was_spared_replays_to_the_same_findings_and_volumes() {
     };
     assert_eq!(volumes(&records), volumes(&replayed));
     assert_eq!(volumes(&records).len(), 1);
+}
+
+/// A control group that gives two percent of a core. Gone with this value.
+struct Quota(PathBuf);
+
+impl Quota {
+    /// None where control groups cannot be made here.
+    fn new() -> Option<Self> {
+        let (one, two) = (Path::new("/sys/fs/cgroup/cpu"), Path::new("/sys/fs/cgroup"));
+        let is_one = one.join("cgroup.procs").exists();
+        let group =
+            if is_one { one } else { two }.join(format!("vethwatch-{}", std::process::id()));
+        if !is_one {
+            // What may already be so.
+            let _ = fs::write(two.join("cgroup.subtree_control"), "+cpu");
+        }
+        fs::create_dir(&group).ok()?;
+        let quota = Self(group);
+        let [file, limit] =
+            if is_one { ["cpu.cfs_quota_us", "2000"] } else { ["cpu.max", "2000 100000"] };
+        fs::write(quota.0.join(file), limit).ok()?;
+        Some(quota)
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        until(Duration::from_secs(5), || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_monitor_that_gets_too_little_processor_says_so() {
+    const SEND: &str = "import socket,time
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); end=time.time()+60
+while time.time()<end:
+    for port in range(1000,1200): s.sendto(b'x'*40,('10.213.2.1',port))
+    time.sleep(.01)";
+    let Some(quota) = Quota::new() else {
+        eprintln!("skipped: no control group with a processor's limit can be made here");
+        return;
+    };
+    let mut host = Host::new();
+    let _idle = host.container(1);
+    let busy = host.container(2);
+    let records = host.path("records.json");
+    let watcher = host.watch(&records, &["--events", "alert"]);
+    fs::write(quota.0.join("cgroup.procs"), host.children[watcher].id().to_string()).unwrap();
+    host.start(&busy, "python3", &["-c", SEND]);
+    let is_throttled = |alert: &Value| alert["vethwatch"]["rule"] == "blind.throttled";
+    until(Duration::from_secs(25), || alerts(&records).iter().any(is_throttled));
+    // And of whatever was lost meanwhile.
+    for alert in alerts(&records) {
+        assert_eq!(alert["container"]["name"], busy, "{alert}");
+    }
+    drop(host);
+    drop(quota);
 }

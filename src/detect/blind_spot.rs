@@ -17,30 +17,37 @@ const RESPONSE: &[&str] = &[
     "If it is the node's work (an upgrade of the network plugin), allow it with a reason and an expiry",
 ];
 
-const fn rule(id: &'static str, number: u32) -> Rule {
+/// Of losses and throttling, which are the monitor's own.
+const RESPONSE_OF_MONITOR: &[&str] = &[
+    "Give it more: a larger buffer (--buffer, capture.node_buffer_bytes), then a higher processor limit",
+    "Look at what this container sent around first_seen (its flow records): a flood may be there to hide something",
+    "Take volumes and silence around first_seen, of all containers of the node, as a lower bound",
+];
+
+const fn rule(id: &'static str, number: u32, response: &'static [&'static str]) -> Rule {
     Rule {
         id,
         signature_id: 9_100_400 + number,
         revision: 1,
         techniques: &["T1685"],
         tactics: &["TA0112"],
-        response: RESPONSE,
+        response,
     }
 }
 
 /// The host's end of its interface was set down.
-pub static DOWN: Rule = rule("blind.interface_down", 1);
+pub static DOWN: Rule = rule("blind.interface_down", 1, RESPONSE);
 /// Its interface was deleted or moved away, and it lives.
-pub static GONE: Rule = rule("blind.interface_gone", 2);
+pub static GONE: Rule = rule("blind.interface_gone", 2, RESPONSE);
 /// The kernel counts packets on its interface, and none is captured.
-pub static BYPASSED: Rule = rule("blind.bypassed", 3);
+pub static BYPASSED: Rule = rule("blind.bypassed", 3, RESPONSE);
 /// The capture loses frames.
-pub static DROPS: Rule = rule("blind.drops", 4);
+pub static DROPS: Rule = rule("blind.drops", 4, RESPONSE_OF_MONITOR);
 /// The monitor itself gets too little CPU.
-pub static THROTTLED: Rule = rule("blind.throttled", 5);
+pub static THROTTLED: Rule = rule("blind.throttled", 5, RESPONSE_OF_MONITOR);
 
 /// It has gained a way out beside its interface.
-pub static SECONDARY: Rule = rule("blind.secondary_interface", 6);
+pub static SECONDARY: Rule = rule("blind.secondary_interface", 6, RESPONSE);
 
 /// News of how well a container is seen.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::super::control_groups::ControlGroups;
 use super::{ALL, Check, LIVE, NODE, SIDECAR, Verdict};
 use crate::cli::Mode;
 
@@ -14,7 +15,6 @@ const FIRST_NETWORK_NAMESPACE: u64 = 0xEFFF_FFF9;
 /// Stated memory under load (docs/operations.md); a node's kernel buffer comes on top (bytes).
 const SIDECAR_BYTES: u64 = 64 << 20;
 const NODE_BYTES: u64 = 96 << 20;
-const CGROUPS: &str = "/sys/fs/cgroup";
 /// Reading these clocks costs microseconds: every frame is stamped with one.
 const SLOW_CLOCKS: [&str; 4] = ["hpet", "acpi_pm", "jiffies", "refined-jiffies"];
 
@@ -85,8 +85,8 @@ pub(super) fn network_namespace(procfs: &Path) -> HostNamespace {
 
 /// Memory and processor time that this control group may use.
 pub(super) fn limits() -> Vec<Check> {
-    let groups = Groups::of(&read("/proc/self/cgroup").unwrap_or_default(), Path::new(CGROUPS));
-    let limit = groups.least(&groups.memory);
+    let groups = ControlGroups::own();
+    let limit = groups.memory_limit();
     let mut checks = Vec::new();
     let version = if groups.unified { "version 2" } else { "version 1" };
     for (name, modes, least) in
@@ -114,15 +114,9 @@ pub(super) fn limits() -> Vec<Check> {
     checks
 }
 
-fn throttling(groups: &Groups) -> Check {
+fn throttling(groups: &ControlGroups) -> Check {
     let name = "processor";
-    let stat = groups.processor.iter().find_map(|folder| read(folder.join("cpu.stat")));
-    let stat = stat.unwrap_or_default();
-    let field = |name| {
-        let line = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0)
-    };
-    let (periods, throttled) = (field("nr_periods"), field("nr_throttled"));
+    let [periods, throttled] = groups.throttling();
     if throttled == 0 {
         return Check::ok(name, LIVE, "never throttled so far");
     }
@@ -133,44 +127,6 @@ fn throttling(groups: &Groups) -> Check {
         format!("throttled in {throttled} of {periods} periods so far"),
         "raise the processor limit of the container, or leave it out: packets are lost meanwhile",
     )
-}
-
-/// Folders of this process's control groups, from its own to the root's, where a limit may stand.
-struct Groups {
-    unified: bool,
-    memory: Vec<PathBuf>,
-    processor: Vec<PathBuf>,
-}
-
-impl Groups {
-    /// From `/proc/self/cgroup`: lines `number:controllers:path`.
-    fn of(text: &str, root: &Path) -> Self {
-        let path = |controller: &str| {
-            text.lines().find_map(|line| {
-                let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-                controllers.split(',').any(|one| one == controller).then_some(path)
-            })
-        };
-        let unified = path("memory").is_none();
-        let folders = |controller: &str| {
-            let (root, path) = match path(controller) {
-                Some(path) => (root.join(controller), path),
-                None => (root.to_path_buf(), path("").unwrap_or("/")),
-            };
-            // Within a namespace of control groups, what stands above is not visible.
-            let own = root.join(path.trim_start_matches('/'));
-            let up = own.ancestors().take_while(|folder| folder.starts_with(&root));
-            up.map(Path::to_path_buf).collect()
-        };
-        Self { unified, memory: folders("memory"), processor: folders("cpu") }
-    }
-
-    fn least(&self, folders: &[PathBuf]) -> Option<u64> {
-        let file = if self.unified { "memory.max" } else { "memory.limit_in_bytes" };
-        let limits = folders.iter().filter_map(|folder| read(folder.join(file))?.parse().ok());
-        // Version 1 says "none" as the largest number of pages.
-        limits.filter(|bytes: &u64| *bytes < 1 << 62).min()
-    }
 }
 
 pub(super) fn clock() -> Check {
@@ -196,36 +152,6 @@ impl Mode {
             Self::Replay => "replay",
             Self::Sidecar => "sidecar",
             Self::Node => "node",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_least_limit_on_the_way_up_counts() {
-        let root = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        write("pods/one/memory.max", "max\n");
-        write("pods/memory.max", "67108864\n");
-        write("memory/pods/memory.limit_in_bytes", "9223372036854771712\n");
-        write("memory/pods/one/memory.limit_in_bytes", "33554432\n");
-        for (text, unified, expected) in [
-            ("0::/pods/one\n", true, Some(64 << 20)),
-            ("0::/\n", true, None),
-            ("4:memory:/pods/one\n1:cpu,cpuacct:/\n0::/\n", false, Some(32 << 20)),
-            ("4:memory:/pods\n0::/\n", false, None),
-            ("", true, None),
-        ] {
-            let groups = Groups::of(text, root.path());
-            assert_eq!(groups.unified, unified, "{text}");
-            assert_eq!(groups.least(&groups.memory), expected, "{text}");
         }
     }
 }

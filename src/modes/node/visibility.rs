@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::super::control_groups::ControlGroups;
 use crate::capture::live::Counts;
 use crate::detect::blind_spot::Blindness;
 use crate::event::LinkId;
@@ -19,8 +20,6 @@ const BYPASSED_INTERVALS: u8 = 2;
 /// A share of fewer frames, and of fewer periods, says nothing.
 const DROPS_FRAMES: u64 = 1_000;
 const THROTTLED_PERIODS: u64 = 20;
-/// Where a process finds its cgroup's counters, by version of cgroups.
-const CPU_STAT: [&str; 2] = ["/sys/fs/cgroup/cpu.stat", "/sys/fs/cgroup/cpu/cpu.stat"];
 
 /// An interface and what was captured on it so far (frames).
 pub(super) struct Captured<'a> {
@@ -56,7 +55,7 @@ impl Visibility {
             looked: None,
             interfaces: BTreeMap::new(),
             capture: Counts::default(),
-            cpu: throttling(),
+            cpu: ControlGroups::own().throttling(),
         }
     }
 
@@ -175,7 +174,7 @@ impl Visibility {
     }
 
     fn throttled(&mut self, seconds: u64) -> Option<Blindness> {
-        let now = throttling();
+        let now = ControlGroups::own().throttling();
         let before = std::mem::replace(&mut self.cpu, now);
         let [periods, throttled_periods] =
             [0, 1].map(|of: usize| now[of].saturating_sub(before[of]));
@@ -209,15 +208,6 @@ fn packets(text: &str) -> BTreeMap<&str, u64> {
         Some((name.trim(), received.saturating_add(sent)))
     };
     text.lines().filter_map(read).collect()
-}
-
-/// Periods of the CPU's limit, and those in which it was hit (cgroups' `cpu.stat`).
-fn throttling() -> [u64; 2] {
-    let text = CPU_STAT.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-    ["nr_periods ", "nr_throttled "].map(|key| {
-        let value = text.lines().find_map(|line| line.strip_prefix(key));
-        value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
-    })
 }
 
 #[cfg(test)]
