@@ -82,10 +82,13 @@ fn every_kind_of_network_is_told_apart() {
         ('9', &none, "no_interface"),
         ('a', &host, "host_network"),
         ('b', &outer, "seen"),
-        ('c', &inner, "elsewhere"),
+        ('c', &inner, "nested"),
     ];
     for (pid, (digit, namespace, _)) in (100..).zip(expected) {
-        let cgroup = format!("0::/system.slice/docker-{}.scope\n", id(digit));
+        let mut cgroup = format!("0::/system.slice/docker-{}.scope\n", id(digit));
+        if digit == 'c' {
+            cgroup = format!("0::/system.slice/docker-{}.scope/docker/{}\n", id('b'), id('c'));
+        }
         lab.process(pid, &cgroup, namespace);
     }
     let procfs = lab.procfs.path().to_str().unwrap();

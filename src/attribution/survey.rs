@@ -118,6 +118,7 @@ impl Surveyor {
             let hosts = outer.contains(&*container.id);
             container.coverage = self.coverage(container, &facts, hosts);
         }
+        tell_nested(&mut inventory, &facts);
         self.insides.retain(|netns, _| live.contains(netns));
         self.past.retain(|netns, _| live.contains(netns));
         if inventory.refused > 0 {
@@ -272,6 +273,20 @@ impl Surveyor {
         if !self.said.contains(&text) {
             self.said.insert(text.clone());
             messages.push(text);
+        }
+    }
+}
+
+/// Containers within one that is seen: what they send leaves by its interface.
+fn tell_nested(inventory: &mut Inventory, facts: &Facts) {
+    let places = facts.processes.iter().filter_map(|process| process.place.as_ref());
+    for (id, outer) in places.filter_map(|place| Some((&place.id, place.outer.as_ref()?))) {
+        let around = inventory.containers.get(outer).map(|outer| &outer.coverage);
+        if around == Some(&Coverage::Seen)
+            && let Some(inner) = inventory.containers.get_mut(id)
+            && inner.coverage == Coverage::Unseen(Unseen::Elsewhere)
+        {
+            inner.coverage = Coverage::Nested;
         }
     }
 }

@@ -74,6 +74,8 @@ impl Unseen {
 pub enum Coverage {
     /// All its traffic passes interfaces of ours.
     Seen,
+    /// It is a container within another, by whose interface its traffic passes: it is seen as that one's.
+    Nested,
     /// It has further interfaces that are not seen.
     Partial(Vec<Unseen>),
     /// The host's side of its interface is down: nothing passes.
@@ -93,6 +95,7 @@ impl Coverage {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Seen => "seen",
+            Self::Nested => "nested",
             Self::Partial(_) => "partial",
             Self::Down => "interface_down",
             Self::NoInterface => "no_interface",
@@ -104,7 +107,7 @@ impl Coverage {
 
     /// Traffic of this container may pass that is not seen.
     pub const fn is_blind(&self) -> bool {
-        !matches!(self, Self::Seen | Self::NoInterface | Self::Gone(_))
+        !matches!(self, Self::Seen | Self::Nested | Self::NoInterface | Self::Gone(_))
     }
 }
 
@@ -113,6 +116,9 @@ impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Seen => f.write_str("all its traffic passes this host's interfaces"),
+            Self::Nested => f.write_str(
+                "its traffic passes the interface of the container around it, and is seen as that one's",
+            ),
             Self::Partial(unseen) => {
                 f.write_str("part of its traffic is seen: ")?;
                 for (place, unseen) in unseen.iter().enumerate() {
