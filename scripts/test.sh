@@ -53,7 +53,6 @@ status=0
 step tests
 tests
 ignored=$(awk '/^test result:/ { ignored += $8 } END { print ignored + 0 }' "$log")
-skipped=$((skipped + $(grep -c 'skipped: ' "$log" || true)))
 if [ "$ignored" -gt 0 ] && [ "$(id -u)" -eq 0 ]; then
     step tests that need root
     needed=()
@@ -76,6 +75,7 @@ elif [ "$ignored" -gt 0 ]; then
     skipped=$((skipped - 1 + ignored))
 fi
 
+skipped=$((skipped + $(grep -c 'skipped: ' "$log" || true)))
 awk -v skipped="$skipped" '
     /^test result:/ { passed += $4; failed += $6 }
     END { printf "\nvethwatch: %d passed, %d failed, %d skipped\n", passed, failed, skipped }

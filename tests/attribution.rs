@@ -64,7 +64,8 @@ fn every_kind_of_network_is_told_apart() {
     let made = try_ip(&format!("-n {} link add link up1 name i0 type ipvlan mode l2", lab.name));
     let has_ipvlan = made.is_ok();
     if let Err(error) = made {
-        support::skipped(&format!("ipvlan, which this kernel lacks: {}", error.trim()));
+        // A kind among many, and no whole test: scripts/kernel-interfaces.sh has a kernel with it.
+        eprintln!("left out: ipvlan, which this kernel lacks: {}", error.trim());
     } else {
         lab.host(&format!("link set i0 netns {ipv}"));
         ip(&format!("-n {ipv} link set i0 up"));

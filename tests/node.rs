@@ -23,7 +23,7 @@ use serde_json::Value;
 fn a_shell_in_a_pod_bears_the_pods_name_and_its_neighbour_is_silent() {
     let mut host = Host::new();
     let Some(mut containerd) = Containerd::start(&host.name) else {
-        eprintln!("skipped: containerd cannot be installed here");
+        host::skipped("containerd cannot be installed here");
         return;
     };
     let records = host.path("records.json");
@@ -297,7 +297,7 @@ while True: threading.Thread(target=drive,args=s.accept()[:1],daemon=True).start
 fn cluster(more: &[&str]) -> Option<(Host, Containerd, usize)> {
     let mut host = Host::new();
     let Some(containerd) = Containerd::start(&host.name) else {
-        eprintln!("skipped: containerd cannot be installed here");
+        host::skipped("containerd cannot be installed here");
         return None;
     };
     let name = host.name.clone();

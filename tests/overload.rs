@@ -241,7 +241,7 @@ while time.time()<end:
     for port in range(1000,1200): s.sendto(b'x'*40,('10.213.2.1',port))
     time.sleep(.01)";
     let Some(quota) = Quota::new() else {
-        eprintln!("skipped: no control group with a processor's limit can be made here");
+        host::skipped("no control group with a processor's limit can be made here");
         return;
     };
     let mut host = Host::new();

@@ -99,7 +99,7 @@ fn end(host: &mut Host, watcher: usize, records: &Path) -> Value {
 fn a_shell_is_found_by_its_worker_and_a_pod_of_another_is_silent() {
     let mut host = Host::new();
     let Some(mut containerd) = Containerd::start(&host.name) else {
-        eprintln!("skipped: containerd cannot be installed here");
+        host::skipped("containerd cannot be installed here");
         return;
     };
     let (records, state) = (host.path("records.json"), host.path("state"));

@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, unreachable_pub, missing_docs)]
 
+#[path = "skipped.rs"]
+mod skipped;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+pub use skipped::skipped;
 
 pub const VETHWATCH: &str = env!("CARGO_BIN_EXE_vethwatch");
 /// Where the attacker listens, in the namespace that plays the host: no container's interface.

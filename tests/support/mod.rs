@@ -3,8 +3,12 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::print_stdout, clippy::unwrap_used, unreachable_pub)]
 
+mod skipped;
+
 use std::io::Write;
 use std::path::PathBuf;
+
+pub use skipped::skipped;
 
 /// Byte order of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,9 +186,4 @@ pub fn shared_captures() -> Option<PathBuf> {
     }
     skipped(&format!("no captures at {} (set VETHWATCH_CAPTURES)", folder.display()));
     None
-}
-
-/// Says why a test does not run; the macros' output is kept back for a test that passes.
-pub fn skipped(why: &str) {
-    std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes()).unwrap();
 }
