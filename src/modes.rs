@@ -186,6 +186,17 @@ fn verdict(unread: bool, args: &ResultArgs) -> ExitCode {
     ExitCode::from(UNREAD)
 }
 
+/// Of two failures, the first is said and the second left to say.
+fn both(one: anyhow::Result<()>, other: anyhow::Result<()>) -> anyhow::Result<()> {
+    match (one, other) {
+        (Err(one), Err(other)) => {
+            warn(&format!("{one:#}"));
+            Err(other)
+        }
+        (one, other) => one.and(other),
+    }
+}
+
 /// Says something on standard error. Where that cannot be written, there is nobody to tell.
 fn warn(text: &str) {
     let _ = writeln!(io::stderr(), "vethwatch: {text}");

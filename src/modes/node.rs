@@ -97,10 +97,8 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     }
     let (alive, unread) = (watch.is_alive(), output.is_broken());
     let (written, mut engines) = watch.end(output, &writer, &args.results);
-    if let Some(keeper) = keeper {
-        keeper.end(engines.iter_mut());
-    }
-    written?;
+    let saved = keeper.map_or(Ok(()), |keeper| keeper.end(engines.iter_mut()));
+    super::both(written, saved)?;
     if !alive {
         warn("the capture ended by itself: see the message above");
         return Ok(ExitCode::from(2));

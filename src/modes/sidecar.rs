@@ -107,10 +107,8 @@ pub fn run(args: &SidecarArgs) -> anyhow::Result<ExitCode> {
     }
     let unread = output.is_broken();
     let written = watch.end(ended.then_some(&pod), &mut engine, output, &writer, &args.results);
-    if let Some(keeper) = keeper {
-        keeper.end(std::iter::once(&mut engine));
-    }
-    written?;
+    let saved = keeper.map_or(Ok(()), |keeper| keeper.end(std::iter::once(&mut engine)));
+    super::both(written, saved)?;
     failed.map_or_else(|| Ok(super::verdict(unread, &args.results)), Err)
 }
 

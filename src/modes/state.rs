@@ -89,8 +89,8 @@ pub(super) struct Keeper {
     waiting: bool,
     noting: Noting,
     to_writer: SyncSender<State>,
-    /// Disconnected when the writer has ended.
-    ended: Receiver<()>,
+    /// Ends with the thread; before that, why its last write failed, if it did.
+    ended: Receiver<String>,
     /// What was said to be lost (count).
     evicted: u64,
     path: PathBuf,
@@ -118,14 +118,16 @@ impl Keeper {
         create(&place).and_then(|_| fs::remove_file(&place)).with_context(|| unwritable(&path))?;
         // One that is written and one that waits.
         let (to_writer, states) = sync_channel::<State>(1);
-        let (alive, ended) = sync_channel::<()>(0);
+        let (alive, ended) = sync_channel::<String>(1);
         let (file, settle) = (path.clone(), confinement.thread(&[]));
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || {
-                let _alive = alive;
                 settle();
-                write_all(&file, &states);
+                if let Some(error) = write_all(&file, &states) {
+                    // Nobody waits for it after an end that was no orderly one.
+                    let _ = alive.send(error);
+                }
             })
             .context("no thread can be started for the state")?;
         Ok(Some(Self {
@@ -177,7 +179,13 @@ impl Keeper {
     }
 
     /// Writes all that is known by now, after the engines' end.
-    pub(super) fn end<'a>(mut self, engines: impl Iterator<Item = &'a mut Engine>) {
+    ///
+    /// # Errors
+    /// It could not be written: the one before stays.
+    pub(super) fn end<'a>(
+        mut self,
+        engines: impl Iterator<Item = &'a mut Engine>,
+    ) -> anyhow::Result<()> {
         self.noted.clear();
         for engine in engines {
             // What was begun is ended, and then all is noted.
@@ -190,8 +198,13 @@ impl Keeper {
         }
         let Self { to_writer, ended, path, .. } = self;
         drop(to_writer);
-        if ended.recv_timeout(WRITTEN) == Err(RecvTimeoutError::Timeout) {
-            warn(&format!("{}: the last state could not be written in time", path.display()));
+        let path = path.display();
+        match ended.recv_timeout(WRITTEN) {
+            Ok(error) => bail!("{path}: the last state could not be written: {error}"),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("{path}: the last state could not be written in time")
+            }
+            Err(RecvTimeoutError::Disconnected) => Ok(()),
         }
     }
 
@@ -210,7 +223,8 @@ impl Keeper {
     }
 }
 
-fn write_all(path: &Path, states: &Receiver<State>) {
+/// Returns why the last one could not be written, if it could not.
+fn write_all(path: &Path, states: &Receiver<State>) -> Option<String> {
     let mut said = String::new();
     for state in states {
         let error = save(path, &state).err().map(|error| error.to_string()).unwrap_or_default();
@@ -220,6 +234,7 @@ fn write_all(path: &Path, states: &Receiver<State>) {
         }
         said = error;
     }
+    Some(said).filter(|error| !error.is_empty())
 }
 
 /// What is in the file; nothing where there is none. A file that is damaged, or of another version,
