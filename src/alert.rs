@@ -160,7 +160,7 @@ fn report(
         return None;
     }
     let alert = &mut open.alert;
-    alert.at = at;
+    alert.at = alert.at.max(at);
     alert.state =
         if first || open.reported_count == 0 { AlertState::Open } else { AlertState::Update };
     alert.capture = capture;
@@ -220,7 +220,7 @@ impl Alerts {
             let severity = finding.severity.max(alert.finding.severity);
             // It may be raised on another flow than before, and what was missed there is missed still.
             let gap_bytes = finding.gap_bytes.max(alert.finding.gap_bytes);
-            alert.at = at;
+            alert.at = alert.at.max(at);
             alert.count += 1;
             alert.last_seen = finding.last_seen.unwrap_or(at);
             alert.finding = finding;
@@ -313,6 +313,8 @@ impl Alerts {
 
     fn last_form(&mut self, at: Timestamp, mut open: Open) -> Option<Alert> {
         // Who was told of it is told of its end; and nobody was told of one that waited for a name.
+        // What the host tells is dated by the clock, which is ahead of the packets: an end comes no earlier.
+        let at = open.alert.at.max(at);
         let due = open.held && !self.allow.silences(&open.alert);
         if open.reported_count == 0 && !due {
             if open.silenced_count > 0 {
@@ -374,7 +376,7 @@ impl Alerts {
             .iter()
             .filter(|(_, open)| !open.silenced && open.alert.count > open.reported_count)
             .map(|(_, open)| Alert {
-                at,
+                at: open.alert.at.max(at),
                 state: if open.held { AlertState::Open } else { AlertState::Update },
                 capture: self.capture,
                 ..open.alert.clone()

@@ -301,6 +301,8 @@ struct ContainerThread {
 
 impl ContainerThread {
     fn run(mut self, mut surveyor: Surveyor) -> Result<(), Gone> {
+        // The interfaces that are there are told first, so that none is missing where all are told.
+        let _ = self.poked.recv_timeout(REOPEN);
         let (mut started, mut looked_anew, mut moved) = (false, Instant::now(), None);
         let mut retry = RETRY_FIRST;
         while !self.shared.stopped() {

@@ -25,8 +25,8 @@ pub(super) struct Roster {
     told: BTreeMap<String, Container>,
     /// Interfaces whose containers changed.
     changed: BTreeSet<u32>,
-    /// Interfaces whose container has gained one that is not seen.
-    secondary: BTreeSet<u32>,
+    /// Interfaces whose container has gained one that is not seen, and of which kind.
+    secondary: BTreeMap<u32, Unseen>,
     sights: Vec<(u32, Sight)>,
 }
 
@@ -41,12 +41,18 @@ impl Roster {
         let Some(index) = container.interfaces.first().copied() else { return };
         let gained = gained(&known.coverage, &container.coverage);
         let lives = !container.pids.is_empty() && since.elapsed() >= SET_UP;
-        if let Some(kind) = gained.filter(|_| lives)
-            && self.secondary.insert(index)
-        {
+        let is_there = |kind: Unseen| match &container.coverage {
+            Coverage::Partial(ways) => ways.contains(&kind),
+            _ => false,
+        };
+        let told = self.secondary.get(&index).copied();
+        if let Some(kind) = gained.filter(|_| lives && !told.is_some_and(is_there)) {
+            if self.secondary.insert(index, kind).is_some() {
+                self.sights.push((index, Sight::Regained(&SECONDARY)));
+            }
             let why = Blindness::SecondaryInterface { kind: kind.as_str() };
             self.sights.push((index, Sight::Lost(why)));
-        } else if container.coverage == Coverage::Seen && self.secondary.remove(&index) {
+        } else if container.coverage == Coverage::Seen && self.secondary.remove(&index).is_some() {
             self.sights.push((index, Sight::Regained(&SECONDARY)));
         }
     }
@@ -232,5 +238,24 @@ mod tests {
             let over = roster.take_sights();
             assert_eq!(over.len(), usize::from(expected.is_some()), "{case}: {over:?}");
         }
+    }
+
+    #[test]
+    fn another_way_out_in_the_place_of_one_is_told_anew() {
+        let mut roster = Roster::default();
+        roster.put(container("a", false, Coverage::Seen));
+        let since = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        roster.since.insert("a".to_owned(), since);
+        let mut told = |ways: &[Unseen]| {
+            roster.put(container("a", false, Coverage::Partial(ways.to_vec())));
+            roster.take_sights().into_iter().map(|(_, sight)| sight).collect::<Vec<_>>()
+        };
+        assert!(matches!(told(&[Unseen::Macvlan])[..], [Sight::Lost(_)]));
+        let both = told(&[Unseen::Macvlan, Unseen::Elsewhere]);
+        assert!(both.is_empty(), "one is told of both: {both:?}");
+        let news = told(&[Unseen::Physical]);
+        let physical = Blindness::SecondaryInterface { kind: "physical" };
+        let [Sight::Regained(_), Sight::Lost(why)] = news[..] else { panic!("{news:?}") };
+        assert_eq!(why, physical);
     }
 }

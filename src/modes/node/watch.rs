@@ -292,7 +292,9 @@ impl Watch {
         let known = self.links.get(&link.index).filter(|watched| watched.vanished.is_none());
         let Some(watched) = known else { return };
         let (Some(before), Some(now)) = (watched.link.peer_nsid, link.peer_nsid) else { return };
-        if before == now {
+        // Home again is where its container has been all the time.
+        let home = self.roster.sharing(link.index).any(|container| container.nsid == Some(now));
+        if before == now || home {
             return;
         }
         if self.visibility.is_alive(&self.roster.processes(link.index)) {
