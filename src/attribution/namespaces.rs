@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use caps::{CapSet, Capability};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
@@ -62,6 +63,21 @@ pub struct Processes {
 /// Inode of this process's own network namespace.
 pub fn own_netns() -> Option<u64> {
     fs::metadata("/proc/self/ns/net").ok().map(|metadata| metadata.ino())
+}
+
+/// Why the namespace of another user's process may not be read: this thread lacks the capability, or something
+/// forbids what it has.
+pub fn why_unread() -> &'static str {
+    if may_trace() {
+        "SYS_PTRACE is there: AppArmor, SELinux or another Landlock forbids it"
+    } else {
+        "SYS_PTRACE is missing"
+    }
+}
+
+/// This thread has `SYS_PTRACE`.
+pub fn may_trace() -> bool {
+    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false)
 }
 
 /// Reads all processes, at most `max`.

@@ -150,10 +150,12 @@ impl Surveyor {
             namespaces::Processes::default()
         });
         if found.hidden > 0 {
-            let text = "the network namespaces of some containers' processes may not be read \
-                (SYS_PTRACE is missing, or AppArmor or SELinux forbids it): the coverage of those without \
-                an interface here may stay unknown";
-            self.say(text.to_owned(), messages);
+            let text = format!(
+                "the network namespaces of some containers' processes may not be read ({}): the coverage of \
+                 those without an interface here may stay unknown",
+                namespaces::why_unread()
+            );
+            self.say(text, messages);
         }
         if found.cut {
             let text = format!("only the first {} processes are read", settings.processes_max);
@@ -222,11 +224,11 @@ impl Surveyor {
             let why = if container.pids.is_empty() {
                 "none of its processes is visible: the host's process namespace (hostPID) or its \
                  procfs is missing"
+                    .to_owned()
             } else {
-                "its network namespace may not be read (SYS_PTRACE is missing, or AppArmor or \
-                 SELinux forbids it)"
+                format!("its network namespace may not be read ({})", namespaces::why_unread())
             };
-            return Coverage::Unknown(why.to_owned());
+            return Coverage::Unknown(why);
         }
         let on_host: Vec<&Link> =
             container.interfaces.iter().filter_map(|index| facts.links.get(index)).collect();

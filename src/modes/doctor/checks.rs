@@ -166,7 +166,7 @@ fn network_namespace(procfs: &Path) -> Check {
             NODE,
             Verdict::Degraded,
             "it cannot be told whether it is the host's: /proc/1/ns/net may not be read",
-            if may_trace() {
+            if namespaces::may_trace() {
                 "SYS_PTRACE is there: what confines this process (a virtual machine's, a runtime's or \
                  a security module's policy) forbids to read it; that is the place to look"
             } else {
@@ -175,10 +175,6 @@ fn network_namespace(procfs: &Path) -> Check {
             },
         ),
     }
-}
-
-fn may_trace() -> bool {
-    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).unwrap_or(false)
 }
 
 fn processes(settings: &Settings) -> Check {
@@ -197,8 +193,12 @@ fn processes(settings: &Settings) -> Check {
             NODE,
             Verdict::Degraded,
             format!("the network namespaces of {} may not be read", found.hidden),
-            "add SYS_PTRACE to the capabilities; the process must not be under another Landlock, nor a \
-             profile of AppArmor or a type of SELinux that forbids it",
+            if namespaces::may_trace() {
+                "SYS_PTRACE is there and something forbids it: run it as AppArmor's Unconfined (or under a \
+                 profile with `ptrace (read),`), as SELinux's spc_t, and under no other Landlock"
+            } else {
+                "add SYS_PTRACE to the capabilities"
+            },
         ),
         Ok(found) => {
             let of_containers = found.list.iter().filter(|process| process.place.is_some()).count();
