@@ -5,6 +5,8 @@
 mod containerd;
 #[path = "support/procfs.rs"]
 mod procfs;
+#[path = "support/namespace.rs"]
+mod namespace;
 mod support;
 
 use std::env;
@@ -15,7 +17,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use containerd::{Containerd, Pod};
-use procfs::{INSIDE, Lab, id, ip, of, records, try_ip};
+use namespace::{ip, try_ip};
+use procfs::{INSIDE, Lab, id, of, records};
 use vethwatch::attribution::{Attribution, Change, Container, Coverage, Settings, Unseen, Watcher};
 
 const VETHWATCH: &str = env!("CARGO_BIN_EXE_vethwatch");

@@ -5,11 +5,14 @@
 mod crio;
 #[path = "support/procfs.rs"]
 mod procfs;
+#[path = "support/namespace.rs"]
+mod namespace;
 
 use crio::{
     Container, Crio, Linux, Namespace, Options, Sandbox, SandboxMetadata, SandboxStatus, Text,
 };
-use procfs::{Lab, id, ip, of, records};
+use namespace::ip;
+use procfs::{Lab, id, of, records};
 use serde_json::json;
 
 const UID: &str = "8a9a5e5e-3e6f-4a57-8d8d-5f5c1c3f2b10";

@@ -6,6 +6,8 @@
 mod containerd;
 #[path = "support/host.rs"]
 mod host;
+#[path = "support/namespace.rs"]
+mod namespace;
 
 use std::collections::BTreeSet;
 use std::io::Write;

@@ -3,6 +3,8 @@
 
 #[path = "support/host.rs"]
 mod host;
+#[path = "support/namespace.rs"]
+mod namespace;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -3,6 +3,8 @@
 
 #[path = "support/lab.rs"]
 mod lab;
+#[path = "support/namespace.rs"]
+mod namespace;
 
 use std::fs::{self, File};
 use std::io::Read;

@@ -4,6 +4,8 @@
 
 #[path = "support/lab.rs"]
 mod lab;
+#[path = "support/namespace.rs"]
+mod namespace;
 
 use std::fs;
 use std::io::Write;

@@ -5,6 +5,8 @@
 mod containerd;
 #[path = "support/host.rs"]
 mod host;
+#[path = "support/namespace.rs"]
+mod namespace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

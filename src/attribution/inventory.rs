@@ -144,8 +144,8 @@ pub struct Facts {
     pub past: BTreeSet<u64>,
 }
 
-/// Of each container, the numbers of the namespaces that its processes are in.
-type Spread = BTreeMap<String, BTreeSet<i32>>;
+/// Of a container, the numbers of the namespaces beside its home that its processes are in.
+type Strays = BTreeMap<String, BTreeSet<i32>>;
 
 impl Facts {
     /// Joins what was read. Coverage and, where no runtime gave them, addresses come after: they
@@ -153,7 +153,7 @@ impl Facts {
     pub fn join(&self, containers_max: usize) -> Inventory {
         let mut all: BTreeMap<String, Container> = BTreeMap::new();
         let mut refused = BTreeSet::new();
-        let mut spread = Spread::new();
+        let mut strays = Strays::new();
         for process in &self.processes {
             let Some(place) = &process.place else { continue };
             if !all.contains_key(&place.id) {
@@ -170,7 +170,10 @@ impl Facts {
             }
             if let Some(container) = all.get_mut(&place.id) {
                 self.add_process(container, process);
-                spread.entry(place.id.clone()).or_default().extend(self.nsid(process));
+                if let Some(nsid) = self.nsid(process).filter(|nsid| container.nsid != Some(*nsid))
+                {
+                    strays.entry(place.id.clone()).or_default().insert(nsid);
+                }
             }
         }
         for known in self.known.values() {
@@ -186,10 +189,10 @@ impl Facts {
         }
         self.find_sandboxes(&mut all);
         let mut inventory = Inventory { containers: all, refused: refused.len() };
-        self.keep_strays(&inventory, &mut spread);
-        self.add_namespaces(&mut inventory, &spread, containers_max);
+        self.keep_strays(&inventory, &mut strays);
+        self.add_namespaces(&mut inventory, &strays, containers_max);
         for container in inventory.containers.values_mut() {
-            let strays = spread.get(&container.id);
+            let strays = strays.get(&container.id);
             let leads_to = |nsid: i32| {
                 container.nsid == Some(nsid) || strays.is_some_and(|strays| strays.contains(&nsid))
             };
@@ -203,11 +206,11 @@ impl Facts {
     /// Leaves those namespaces into which a container has gone beside its own: nobody else's, and known by its
     /// processes alone. A process that takes the interface with it into a namespace that it has just made is the
     /// container still. Whoever is in the host's network may look into any.
-    fn keep_strays(&self, inventory: &Inventory, spread: &mut Spread) {
+    fn keep_strays(&self, inventory: &Inventory, strays: &mut Strays) {
         let homes: BTreeSet<i32> =
             inventory.containers.values().filter_map(|container| container.nsid).collect();
         let mounted: BTreeSet<i32> = self.mounted.iter().filter_map(|one| one.nsid).collect();
-        spread.retain(|id, nsids| {
+        strays.retain(|id, nsids| {
             nsids.retain(|nsid| !homes.contains(nsid) && !mounted.contains(nsid));
             !nsids.is_empty() && inventory.containers.get(id).is_some_and(|one| one.nsid.is_some())
         });
@@ -279,7 +282,7 @@ impl Facts {
     }
 
     /// Namespaces behind links, or once behind them and still in use, in which no container is.
-    fn add_namespaces(&self, inventory: &mut Inventory, strays: &Spread, containers_max: usize) {
+    fn add_namespaces(&self, inventory: &mut Inventory, strays: &Strays, containers_max: usize) {
         let homes = inventory.containers.values().filter_map(|container| container.nsid);
         let taken: BTreeSet<i32> = homes.chain(strays.values().flatten().copied()).collect();
         let behind = self.links.values().filter(|link| link.is_container_side());

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+pub use crate::namespace::within;
 use prost::Message;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -16,13 +17,6 @@ use tonic_prost::ProstCodec;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/containerd.sh");
 const IMAGE: &str = "localhost/busybox:1";
-
-/// Runs a program in a network namespace, with this process's mounts.
-pub fn within(namespace: &str, program: &str) -> Command {
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--net=/run/netns/{namespace}")).arg(program);
-    command
-}
 
 fn done(command: &mut Command) {
     let output = command.output().unwrap();

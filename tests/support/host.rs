@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use crate::namespace::ip;
+use crate::namespace::within;
 use serde_json::Value;
 pub use skipped::skipped;
 
@@ -22,13 +24,6 @@ pub const VETHWATCH: &str = env!("CARGO_BIN_EXE_vethwatch");
 pub const ATTACKER: &str = "203.0.113.66";
 static HOSTS: AtomicU32 = AtomicU32::new(0);
 
-/// Runs a program in a network namespace, with this process's mounts.
-fn within(namespace: &str, program: &str) -> Command {
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--net=/run/netns/{namespace}")).arg(program);
-    command
-}
-
 /// A namespace that plays a node's, and programs in it. Gone with this value.
 pub struct Host {
     pub name: String,
@@ -36,11 +31,6 @@ pub struct Host {
     pub children: Vec<Child>,
     /// Namespaces that go with this value.
     pub others: Vec<String>,
-}
-
-pub fn ip(arguments: &str) {
-    let done = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 impl Host {

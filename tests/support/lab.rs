@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, unreachable_pub, missing_docs)]
 
+pub use crate::namespace::{ip, within};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -20,18 +21,6 @@ pub struct Lab {
     pub other: String,
     folder: tempfile::TempDir,
     pub children: Vec<Child>,
-}
-
-pub fn ip(arguments: &str) {
-    let done = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
-}
-
-/// Runs a program in a network namespace, with this process's mounts.
-pub fn within(namespace: &str, program: &str) -> Command {
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--net=/run/netns/{namespace}")).arg(program);
-    command
 }
 
 impl Lab {

@@ -11,29 +11,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::namespace::{ip, within};
 use serde_json::Value;
 
 const VETHWATCH: &str = env!("CARGO_BIN_EXE_vethwatch");
 /// Tells a test that runs inside its lab the lab's name.
 pub const INSIDE: &str = "VETHWATCH_TEST_LAB";
 static LABS: AtomicU32 = AtomicU32::new(0);
-
-/// Runs a program in a network namespace, with this process's mounts.
-fn within(namespace: &str, program: &str) -> Command {
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--net=/run/netns/{namespace}")).arg(program);
-    command
-}
-
-pub fn ip(arguments: &str) {
-    try_ip(arguments).unwrap();
-}
-
-pub fn try_ip(arguments: &str) -> Result<(), String> {
-    let done = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    let error = || format!("ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
-    if done.status.success() { Ok(()) } else { Err(error()) }
-}
 
 /// A network namespace that plays the host, others for containers, and a procfs made by hand.
 pub struct Lab {
